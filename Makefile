@@ -1,0 +1,85 @@
+# Everything runs in .venv, which `make` builds from requirements.lock the first
+# time. With DATABASE_URL set, every command uses that database and starts no server.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+DBT := $(PY) -m warehouse step
+# Tests that compile SQL from literals belong to `make test`, not to a night's build.
+BUILD := build --exclude-resource-type unit_test
+
+# What the user can set.
+DATA ?=
+MODEL ?= 2PL
+ENGINE ?= native
+BANK ?= all
+WEEK ?=
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 18
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	@echo "Building $(VENV) from requirements.lock ($$(grep -c '==' requirements.lock) packages, one to two minutes) ..."
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PY) -m pip install --quiet --no-compile --no-deps --require-hashes --requirement requirements.lock
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: env
+env: $(READY) ## the environment in .venv, from the lock file
+
+.PHONY: up
+up: env ## start the local PostgreSQL and bring its schemas up to date
+	@$(PY) -m warehouse start
+	@$(PY) -m warehouse migrate --with-exam
+
+.PHONY: down
+down: env ## stop the local PostgreSQL
+	@$(PY) -m warehouse stop
+
+.PHONY: run
+run: up ## the whole pipeline: data, KPIs, calibration, reports (DATA=file.jsonl.gz for your own results)
+	@if [ -n "$(DATA)" ]; then $(PY) -m warehouse load "$(DATA)"; else $(PY) -m warehouse sample --load-if-new; fi
+	@as_of=$$($(PY) -m warehouse as-of); vars="{as_of_date: $$as_of}"; \
+	$(DBT) dbt-build --lock dbt --wait --as-of-date $$as_of -- dbt $(BUILD) --vars "$$vars"; \
+	$(PY) -m irt_service calibrate --as-of $$as_of; \
+	$(PY) -m irt_service worker --once; \
+	$(DBT) dbt-build-abilities --lock dbt --wait --as-of-date $$as_of -- \
+	    dbt $(BUILD) --select source:irt+ --vars "$$vars"
+	@$(PY) -m report_runner weekly
+	@$(PY) -m warehouse summary
+
+.PHONY: irt-calibrate
+irt-calibrate: up ## calibrate what is in the warehouse (MODEL=3PL ENGINE=native BANK=topic:algebra)
+	@$(PY) -m irt_service calibrate --model $(MODEL) --engine $(ENGINE) --bank $(BANK)
+
+.PHONY: report
+report: up ## write the weekly reports (WEEK=2026-11-16)
+	@$(PY) -m report_runner weekly $(if $(WEEK),--week $(WEEK))
+
+.PHONY: docs
+docs: up ## generate dbt's documentation and serve it on http://localhost:8080
+	@dbt docs generate
+	@dbt docs serve --host 127.0.0.1 --port 8080
+
+.PHONY: test
+test: env ## every test, against a real PostgreSQL started for them
+	@$(PY) -m pytest -n 2 --dist worksteal
+
+.PHONY: lint
+lint: up ## ruff, mypy, sqlfluff, dbt-bouncer
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+	@$(VENV)/bin/sqlfluff lint dbt/models dbt/tests dbt/snapshots
