@@ -1,0 +1,1 @@
+"""Item response theory for the exam application: calibration, linking, scoring."""

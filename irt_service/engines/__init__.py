@@ -1,0 +1,1 @@
+"""Calibration engines behind one interface (see base)."""
