@@ -1,0 +1,1 @@
+"""The warehouse: local PostgreSQL, migrations, loader, run ledger and sample academy."""

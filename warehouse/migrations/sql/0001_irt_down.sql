@@ -1,0 +1,14 @@
+drop view irt.current_ability;
+drop view irt.current_item_params;
+drop view irt.in_force_run;
+drop view irt.effective_topic_ability;
+drop view irt.effective_ability;
+drop table irt.deliveries;
+drop table irt.publications;
+drop table irt.mirt_topic_ability;
+drop table irt.mirt_ability_retraction;
+drop table irt.mirt_ability;
+drop table irt.excluded_items;
+drop table irt.mirt_item_params;
+drop table irt.mirt_fit_meta;
+drop schema irt;

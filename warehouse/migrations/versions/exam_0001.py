@@ -1,0 +1,22 @@
+"""Create the exam application's tables, for local use."""
+
+from alembic import op
+
+from warehouse.migrations import roles
+from warehouse.migrations.run_sql import run_sql
+
+revision = "exam_0001"
+down_revision = None
+branch_labels = ("exam",)
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply."""
+    run_sql("exam_0001.sql")
+    roles.apply_exam(op.get_bind())
+
+
+def downgrade() -> None:
+    """Take back."""
+    run_sql("exam_0001_down.sql")
