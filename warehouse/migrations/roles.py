@@ -71,7 +71,7 @@ _ACCESS = (
 # Abilities and publications are history: nobody but the owner deletes them, and only what
 # has a life of its own (a run's status, a delivery's, a publication's end) is updated.
 _SPECIAL = (
-    f"grant update on irt.mirt_fit_meta, irt.deliveries to {IRT_WRITER}",
+    f"grant update on irt.mirt_fit_meta, irt.publishing, irt.deliveries to {IRT_WRITER}",
     f"grant update (revoked_at) on irt.publications to {IRT_WRITER}",
     f"grant usage on all sequences in schema irt to {IRT_WRITER}",
     # Every step keeps its row of the ledger.

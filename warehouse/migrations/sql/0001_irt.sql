@@ -154,10 +154,21 @@ comment on table irt.publications is
 comment on column irt.publications.in_force_from is
     'First local day; 0001-01-01 is the beginning of time';
 
+create table irt.publishing (
+    publishing_id bigint generated always as identity primary key,
+    run_id text collate "C" not null references irt.mirt_fit_meta,
+    in_force_from date not null,
+    started_at timestamptz not null default clock_timestamp(),
+    ended_at timestamptz
+);
+comment on table irt.publishing is
+    'Runs about to come into force: while an entry has not ended, sessions are scored under its run too. One row per publication or roll-back that was begun';
+
 create table irt.deliveries (
     session_id text collate "C" primary key,
     result_version text not null,
     result_updated_at timestamptz,
+    session_revision bigint,
     user_id text collate "C",
     status text not null check (status in ('scored', 'nothing_to_score', 'parked')),
     reason text,
@@ -169,6 +180,8 @@ comment on table irt.deliveries is
     'Which version of each result the online update has dealt with. One row per session';
 comment on column irt.deliveries.result_version is
     'Row version of the result as read; another one means it was delivered again';
+comment on column irt.deliveries.session_revision is
+    'Revision of fct_sessions that a batch scoring has dealt with; null when only the online update has';
 comment on column irt.deliveries.reason is
     'Why a delivery was parked or had nothing to score';
 

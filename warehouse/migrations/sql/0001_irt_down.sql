@@ -4,6 +4,7 @@ drop view irt.in_force_run;
 drop view irt.effective_topic_ability;
 drop view irt.effective_ability;
 drop table irt.deliveries;
+drop table irt.publishing;
 drop table irt.publications;
 drop table irt.mirt_topic_ability;
 drop table irt.mirt_ability_retraction;
