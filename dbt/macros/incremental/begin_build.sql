@@ -1,0 +1,156 @@
+{% macro begin_build(inputs) %}
+    {#-
+        Pre-hook of every model with the strategy replace_affected. In the model's own
+        transaction: waits for another build of the same model, refuses what
+        validate_build refuses, and finds what changed since this model's last build.
+        `ref` outside `execute` is what tells dbt that the model depends on its inputs.
+    -#}
+    {%- set relations = {} -%}
+    {%- for input in inputs -%}
+        {%- do relations.update({input: ref(input)}) -%}
+    {%- endfor -%}
+    {%- if execute -%}
+        {%- do run_query(
+            "select pg_advisory_xact_lock(hashtext('dbt model'), hashtext('" ~ this ~ "'))"
+        ) -%}
+        {%- if is_incremental() -%}
+            {%- set build = last_build(model.name) -%}
+            {%- if build is none -%}
+                {%- do exceptions.raise_compiler_error(
+                    this ~ ' exists, but ops.model_builds does not know what it was built '
+                    ~ 'from. Build it with --full-refresh.'
+                ) -%}
+            {%- endif -%}
+            {%- do validate_build(model, build) -%}
+        {%- endif -%}
+        {{- return(find_changes_sql(relations, not is_incremental())) -}}
+    {%- endif -%}
+{% endmacro %}
+
+{% macro find_changes_sql(relations, is_full) %}
+    {%- set meta = config.get('meta') or {} -%}
+    create table if not exists {{ consumed_relation() }} (
+        input text not null,
+        input_key text collate "C" not null,
+        version text not null,
+        student_id text collate "C",
+        from_date date,
+        primary key (input, input_key)
+    );
+    {% if meta.get('revisions') %}
+    create table if not exists {{ revisions_relation() }} (
+        key text collate "C" primary key,
+        revision bigint not null
+    );
+    {% endif %}
+    {% if is_full %}
+    truncate {{ consumed_relation() }};
+    {% endif %}
+    create temporary table {{ changes() }} (
+        input text not null,
+        input_key text not null,
+        version text not null,
+        student_id text,
+        from_date date,
+        is_current boolean not null
+    ) on commit drop;
+    {% for input, relation in relations.items() %}
+    insert into {{ changes() }}
+    with found as (
+        select
+            current_inputs.input_key as current_key,
+            current_inputs.version as current_version,
+            current_inputs.student_id as current_student_id,
+            current_inputs.from_date as current_from_date,
+            consumed.input_key as consumed_key,
+            consumed.version as consumed_version,
+            consumed.student_id as consumed_student_id,
+            consumed.from_date as consumed_from_date
+        from {{ relation }} as current_inputs
+        full join (
+            select * from {{ consumed_relation() }} where input = '{{ input }}'
+        ) as consumed
+            on current_inputs.input_key = consumed.input_key
+        where
+            current_inputs.version is distinct from consumed.version
+            or current_inputs.student_id is distinct from consumed.student_id
+            or current_inputs.from_date is distinct from consumed.from_date
+    )
+    select
+        '{{ input }}' as input,
+        versions.input_key,
+        versions.version,
+        versions.student_id,
+        versions.from_date,
+        versions.is_current
+    from found
+    cross join lateral (
+        values
+        (current_key, current_version, current_student_id, current_from_date, true),
+        (consumed_key, consumed_version, consumed_student_id, consumed_from_date, false)
+    ) as versions (input_key, version, student_id, from_date, is_current)
+    where versions.input_key is not null;
+    {% endfor %}
+    analyze {{ changes() }};
+    create temporary table {{ affected() }} on commit drop as
+    {{ context['affected_by_' ~ meta.get('affected', 'sessions')](is_full) }};
+    analyze {{ affected() }};
+    {% if meta.get('revisions') and is_full %}
+    truncate {{ revisions_relation() }};
+    {% endif %}
+{% endmacro %}
+
+{% macro affected_by_sessions(is_full) %}
+    select distinct input_key as session_id from {{ changes() }}
+{% endmacro %}
+
+{% macro affected_by_attempt_sessions(is_full) %}
+    {#- Sessions that changed, and those whose attempts take their topic from a question that did. -#}
+    select input_key as session_id
+    from {{ changes() }}
+    where input = 'int_inputs__deliveries'
+    {% if not is_full %}
+    union
+    select attempts.session_id
+    from {{ this }} as attempts
+    inner join {{ changes() }} as changes
+        on attempts.item_id = changes.input_key
+    where changes.input = 'int_inputs__question_topics' and attempts.is_topic_from_question
+    {% endif %}
+{% endmacro %}
+
+{% macro affected_by_student_days(is_full) %}
+    {#-
+        The earliest day from which each student's rows can differ. A change without a
+        student is a change for everybody whom an input names.
+    -#}
+    with student_changes as (
+        select
+            student_id,
+            coalesce(from_date, date '0001-01-01') as from_date
+        from {{ changes() }}
+    ),
+    everybody as (
+        select student_id from {{ changes() }}
+        union
+        select student_id from {{ consumed_relation() }}
+    ),
+    all_changes as (
+        select student_id, from_date
+        from student_changes
+        where student_id is not null
+        union all
+        select everybody.student_id, shared.from_date
+        from (
+            select min(from_date) as from_date
+            from student_changes
+            where student_id is null
+        ) as shared
+        cross join everybody
+        where everybody.student_id is not null and shared.from_date is not null
+    )
+    select student_id, min(from_date) as from_date
+    from all_changes
+    where from_date <= {{ as_of_date() }}
+    group by student_id
+{% endmacro %}

@@ -1,0 +1,44 @@
+{% macro end_build() %}
+    {#-
+        Post-hook of every model with the strategy replace_affected: remembers, in the
+        model's transaction, what it has consumed and what it is a build of.
+    -#}
+    {%- if execute -%}
+        {{- return(remember_build_sql()) -}}
+    {%- endif -%}
+{% endmacro %}
+
+{% macro remember_build_sql() %}
+    {%- set meta = config.get('meta') or {} -%}
+    delete from {{ consumed_relation() }} as consumed
+    using {{ changes() }} as changes
+    where consumed.input = changes.input and consumed.input_key = changes.input_key;
+    insert into {{ consumed_relation() }} (input, input_key, version, student_id, from_date)
+    select input, input_key, version, student_id, from_date
+    from {{ changes() }}
+    where is_current;
+    {% if meta.get('revisions') %}
+    {#- The strategy does not run when a table is built anew; then every key is new. -#}
+    do $$
+    begin
+        if not exists (select from {{ revisions_relation() }}) then
+            {{ insert_revisions_sql(this) }}
+        end if;
+    end $$;
+    {% endif %}
+    insert into {{ model_builds_relation() }} as builds (
+        model, as_of_date, settings, built_at, invocation_id
+    )
+    values (
+        '{{ model.name }}',
+        {{ as_of_date() }},
+        '{{ model_settings(model) | tojson }}',
+        clock_timestamp(),
+        '{{ invocation_id }}'
+    )
+    on conflict (model) do update set
+        as_of_date = excluded.as_of_date,
+        settings = excluded.settings,
+        built_at = excluded.built_at,
+        invocation_id = excluded.invocation_id;
+{% endmacro %}

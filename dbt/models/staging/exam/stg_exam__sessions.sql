@@ -1,0 +1,44 @@
+with
+
+sessions as (
+
+    select * from {{ optional_source('exam', 'session') }}
+
+),
+
+erased_students as (
+
+    select * from {{ optional_source('ops', 'erased_students') }}
+
+),
+
+renamed as (
+
+    select
+
+        ---------- ids
+        sessions.id as session_id,
+        sessions.user_id as student_id,
+        cast(sessions.exam_id as text) as exam_id,
+        cast(sessions.classroom_id as text) as classroom_id,
+        cast(sessions.org_id as text) as org_id,
+
+        ---------- text
+        sessions.status,
+
+        ---------- timestamps
+        case when isfinite(sessions.started_at) then sessions.started_at end
+            as started_at,
+        case when isfinite(sessions.ended_at) then sessions.ended_at end as ended_at
+
+    from sessions
+    where
+        not exists (
+            select 1
+            from erased_students
+            where erased_students.student_id = sessions.user_id
+        )
+
+)
+
+select * from renamed
