@@ -56,8 +56,7 @@ def choose_cache_folder() -> str | None:
 
 _folder = choose_cache_folder()
 if _folder is not None:
-    os.environ["NUMBA_CACHE_DIR"] = _folder
-    numba.config.reload_config()
+    vars(numba.config)["CACHE_DIR"] = _folder
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:

@@ -29,11 +29,13 @@ class Grid:
             continues the spacing.
         log_weights: shape (S,), normalised; minus infinity on the padding.
         count: number of real nodes.
+        table: nodes and log weights as the kernels read them, shape (2, S).
     """
 
     nodes: Floats
     log_weights: Floats
     count: int
+    table: Floats
 
     @property
     def stride(self) -> int:
@@ -56,4 +58,4 @@ def normal_grid(count: int = NODES, spread: float = RANGE) -> Grid:
     log_weights = np.full(stride, -np.inf)
     log_density = -0.5 * nodes[:count] ** 2
     log_weights[:count] = log_density - np.log(np.exp(log_density).sum())
-    return Grid(nodes, log_weights, count)
+    return Grid(nodes, log_weights, count, np.stack([nodes, log_weights]))
