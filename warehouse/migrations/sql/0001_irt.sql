@@ -176,6 +176,7 @@ create table irt.deliveries (
     processed_at timestamptz not null default clock_timestamp()
 );
 create index deliveries_status on irt.deliveries (status, processed_at);
+create index deliveries_user_id on irt.deliveries (user_id);
 comment on table irt.deliveries is
     'Which version of each result the online update has dealt with. One row per session';
 comment on column irt.deliveries.result_version is
