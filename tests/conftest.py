@@ -1,0 +1,192 @@
+"""The real PostgreSQL that tests run on, a migrated database for each, and dbt on top.
+
+One server serves all workers of a run. It is started by the first test that asks for a
+database and stopped at the end of the run, by a watching process if the run is killed. With
+DATABASE_URL set no server is started; databases are then made on that one.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+import pytest
+from sqlalchemy.engine import URL, Engine, make_url
+
+from tests.dbt_runner import DbtRunner
+from warehouse.database import create_engine, parse_database_url
+from warehouse.schema import migrate
+from warehouse.server import LocalServer
+
+ROOT = Path(__file__).resolve().parent.parent
+# Set by the run's first process, inherited by its workers.
+RUN_FOLDER = "SEEDTEST_TEST_FOLDER"
+GIVEN_SERVER = "SEEDTEST_TEST_DATABASE_URL"
+# A test's database lives for seconds: nothing has to survive a power cut.
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database of a test's own; `env` makes a subprocess use it."""
+
+    url: str
+    engine: Engine
+
+    @property
+    def name(self) -> str:
+        """The database's name."""
+        return str(self.engine.url.database)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of a subprocess that uses this database."""
+        return {**os.environ, "DATABASE_URL": self.url}
+
+
+class DatabaseFactory(Protocol):
+    """Makes databases; they are dropped at the end of the test session."""
+
+    def __call__(self, *, empty: bool = False) -> Database:
+        """Return a new database: migrated with schema exam, or without anything."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare the run's folder, before workers are started."""
+    given = os.environ.pop("DATABASE_URL", "").strip()
+    if given:
+        os.environ[GIVEN_SERVER] = given
+    if not hasattr(config, "workerinput"):
+        folder = Path(tempfile.mkdtemp(prefix="seedtest-tests-"))
+        # The server's unprivileged user passes through.
+        folder.chmod(0o711)
+        os.environ[RUN_FOLDER] = str(folder)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the server after the last worker has ended."""
+    if hasattr(config, "workerinput"):
+        return
+    folder = Path(os.environ.pop(RUN_FOLDER))
+    given = os.environ.pop(GIVEN_SERVER, None)
+    if given is not None:
+        os.environ["DATABASE_URL"] = given
+        template = folder / "template"
+        if template.exists():
+            _drop(parse_database_url(given), template.read_text())
+    LocalServer(folder / "server").stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    with (folder / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def server_url() -> URL:
+    """The server of this run, as the URL of a database that exists on it."""
+    given = os.environ.get(GIVEN_SERVER)
+    if given is not None:
+        return parse_database_url(given)
+    folder = Path(os.environ[RUN_FOLDER])
+    state = folder / "server"
+    server = LocalServer(state, settings={**FAST, "max_connections": "200"})
+    with _only_one(folder):
+        if server.start():
+            _watch(state)
+    return server.url
+
+
+def _watch(state: Path) -> None:
+    # Workers are children of the run's first process; it is the one to outlive.
+    run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    subprocess.Popen(  # noqa: S603 - this Python, own arguments
+        [sys.executable, "-m", "tests.server_watch", str(run), str(state)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def template(server_url: URL) -> str:
+    """The name of a migrated database with schema exam, which tests' databases copy."""
+    folder = Path(os.environ[RUN_FOLDER])
+    note = folder / "template"
+    with _only_one(folder):
+        if note.exists():
+            return note.read_text()
+        name = f"seedtest_template_{uuid.uuid4().hex[:12]}"
+        _administer(server_url, f'create database "{name}"')
+        engine = create_engine(server_url.set(database=name))
+        migrate(engine, with_exam=True)
+        engine.dispose()
+        note.write_text(name)
+        return name
+
+
+@pytest.fixture(scope="session")
+def new_database(server_url: URL, template: str) -> Iterator[DatabaseFactory]:
+    """A function that makes databases, for tests that want several or one per module."""
+    made: list[Database] = []
+
+    def make(*, empty: bool = False) -> Database:
+        # All names are of one length: see DbtRunner.
+        name = f"seedtest_test_{uuid.uuid4().hex[:12]}"
+        source = "template0" if empty else template
+        _administer(server_url, f'create database "{name}" template "{source}"')
+        url = server_url.set(database=name)
+        database = Database(
+            url=url.set(drivername="postgresql").render_as_string(hide_password=False),
+            engine=create_engine(url),
+        )
+        made.append(database)
+        return database
+
+    yield make
+    for database in made:
+        database.engine.dispose()
+        _drop(server_url, database.name)
+
+
+@pytest.fixture
+def database(new_database: DatabaseFactory, server_url: URL) -> Iterator[Database]:
+    """A fresh database: migrated, with the exam application's tables, empty."""
+    database = new_database()
+    yield database
+    database.engine.dispose()
+    _drop(server_url, database.name)
+
+
+@pytest.fixture(scope="session")
+def run_dbt(tmp_path_factory: pytest.TempPathFactory, new_database: DatabaseFactory) -> DbtRunner:
+    """Runs dbt in this process: `run_dbt("build", "--select", "x", database=database)`."""
+    return DbtRunner(
+        root=ROOT,
+        folder=tmp_path_factory.mktemp("dbt"),
+        parse_database=new_database,
+    )
+
+
+def _administer(server: URL, statement: str) -> None:
+    url = make_url(server).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement.encode())
+
+
+def _drop(server: URL, name: str) -> None:
+    _administer(server, f'drop database if exists "{name}" with (force)')
