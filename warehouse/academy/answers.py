@@ -19,7 +19,7 @@ from warehouse.academy.timetable import Sessions
 RECOVERY_SHARE = 0.3
 REVIEW_SHARE = 0.03
 PRACTICE_EFFECT = 0.8
-LEVEL_PULL = 1.6
+LEVEL_PULL = 2.0
 
 MEDIAN_MS = 52_000
 ABILITY_SLOPE = 0.15
@@ -109,7 +109,7 @@ class _Notebook:
         self.is_graded[student[is_graded], item[is_graded]] = True
 
 
-def answer_all(  # noqa: PLR0913, PLR0917 - the parts of the school meet here and only here
+def answer_all(
     options: AcademyOptions,
     people: Students,
     bank: ItemBank,
@@ -152,7 +152,8 @@ def answer_all(  # noqa: PLR0913, PLR0917 - the parts of the school meet here an
         exam_clock[starts] = 0
 
         form = sessions.form[of_session]
-        exam_item = np.where(form >= 0, forms[people.level[student], form, position[slot] - 1], -1)
+        of_form = np.minimum(position[slot], forms.shape[2]) - 1  # practice may be longer
+        exam_item = np.where(form >= 0, forms[people.level[student], form, of_form], -1)
         chosen = notebook.next_item(student, draws.source[slot], draws.pick[slot], exam_item)
         seen = notebook.is_graded[student, chosen]
         gap = (
@@ -214,15 +215,18 @@ def slot_positions(question_count: Ints) -> Ints:
 def _practice_order(
     options: AcademyOptions, people: Students, bank: ItemBank, forms: Ints
 ) -> tuple[Ints, Ints]:
-    """Order the practice items of each student: popular ones and those of the level earlier.
+    """Order the practice items of each student: the assigned ones first, in random order.
 
+    Popular items and those of the level are assigned more often, not earlier: an item that all
+    meet early would look harder than it is to a calibration in which abilities stand still.
     Items of the level's exam forms are kept for the exams.
     """
     draw = options.generator("practice order")
     centre = np.array(LEVEL_DIFFICULTY)[people.level]
-    keys = draw.gumbel(size=(options.students, options.items))
-    keys += bank.popularity[None, :]
-    keys -= 0.5 * ((bank.difficulty[None, :] - centre[:, None]) / LEVEL_PULL) ** 2
+    distance = (bank.difficulty[None, :] - centre[:, None]) / LEVEL_PULL
+    chance = expit(bank.popularity[None, :] - 0.5 * distance**2)
+    shape = (options.students, options.items)
+    keys = draw.random(shape) + (draw.random(shape) < chance)
     for level in range(len(forms)):
         keys[np.ix_(people.level == level, forms[level].ravel())] = -np.inf
     order = np.argsort(-keys, axis=1, kind="stable")

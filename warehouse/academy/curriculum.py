@@ -13,7 +13,7 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 LEVELS = ("기초", "표준", "심화")
-LEVEL_DIFFICULTY = (-0.6, 0.0, 0.6)
+LEVEL_DIFFICULTY = (-0.4, 0.0, 0.4)
 FORMS_PER_LEVEL = 3
 MAX_FORM_LENGTH = 25
 NUMERIC_ID_EVERY = 5
@@ -91,8 +91,8 @@ def item_bank(options: AcademyOptions) -> ItemBank:
         item_id if plain else json.dumps(item_id)
         for item_id, plain in zip(item_ids, is_plain, strict=True)
     )
-    discrimination = np.clip(draw.lognormal(np.log(1.15), 0.22, count), 0.6, 2.2)
-    difficulty = np.clip(draw.normal(0.0, 0.9, count), -2.2, 2.2)
+    discrimination = np.clip(draw.lognormal(np.log(1.2), 0.18, count), 0.7, 2.2)
+    difficulty = np.clip(draw.normal(0.0, 0.8, count), -1.9, 1.9)
     is_multiple_choice = draw.random(count) < MULTIPLE_CHOICE_SHARE
     asymptote = draw.uniform(0.5 * options.guessing, 1.5 * options.guessing, count)
     wrong_shares = draw.dirichlet(np.full(ANSWERS_PER_ITEM - 1, 3.0), count)
@@ -104,7 +104,7 @@ def item_bank(options: AcademyOptions) -> ItemBank:
         difficulty=np.round(difficulty, 6),
         guessing=np.where(is_multiple_choice, asymptote, 0.0).round(6),
         is_multiple_choice=is_multiple_choice,
-        popularity=draw.normal(0.0, 0.6, count),
+        popularity=draw.normal(0.0, 0.8, count),
         time_intensity=draw.normal(0.0, 0.25, count),
         is_anchor=_anchors(difficulty, options.anchors),
         answers=tuple(_answers(draw, bool(choice)) for choice in is_multiple_choice),
@@ -138,7 +138,7 @@ def exam_forms(options: AcademyOptions, bank: ItemBank) -> Ints:
     length = min(MAX_FORM_LENGTH, options.items // (2 * FORMS_PER_LEVEL))
     forms = np.empty((len(LEVELS), FORMS_PER_LEVEL, length), dtype=np.int64)
     for level, centre in enumerate(LEVEL_DIFFICULTY):
-        weight = -0.5 * ((bank.difficulty - centre) / 1.2) ** 2
+        weight = -0.5 * ((bank.difficulty - centre) / 1.4) ** 2
         keys = weight + draw.gumbel(size=options.items)
         chosen = np.argsort(-keys, kind="stable")[: FORMS_PER_LEVEL * length]
         by_difficulty = chosen[np.argsort(bank.difficulty[chosen], kind="stable")]

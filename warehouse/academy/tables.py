@@ -17,6 +17,7 @@ Row = dict[str, object]
 
 DIFFICULTY_LABELS = ((-0.6, "쉬움"), (0.6, "보통"), (np.inf, "어려움"))
 REGIONS = ("서울", "경기", "부산", "기타")
+GIRL_SHARE = 0.5
 ENGLISH_SHARE = 0.06
 UNKNOWN_REGION_SHARE = 0.05
 PDF_SHARE = 0.4
@@ -85,7 +86,7 @@ def profile_rows(options: AcademyOptions, people: Students) -> Iterator[Row]:
     """Yield one profile per student."""
     draw = options.generator("profiles")
     for index, student_id in enumerate(people.student_ids):
-        is_girl = bool(draw.random() < 0.5)  # noqa: PLR2004 - half of the students
+        is_girl = bool(draw.random() < GIRL_SHARE)
         is_english = bool(draw.random() < ENGLISH_SHARE)
         labels = {"gender": "female" if is_girl else "male"}
         if draw.random() >= UNKNOWN_REGION_SHARE:
