@@ -19,14 +19,32 @@
 {% macro postgres__delivered_elements(document) %}
     (
         select
-            element.value,
             case
                 when delivered.is_array then cast(element.ordinality as integer) else 0
-            end,
+            end as position,
+            element.value as raw_element,
             case
                 when delivered.is_array then jsonb_typeof(element.value)
                 else 'questions_not_an_array'
-            end
+            end as element_type,
+            element.value ->> 'question_id' as item_id,
+            jsonb_typeof(element.value -> 'question_id') as item_type,
+            element.value ->> 'topic' as topic,
+            jsonb_typeof(element.value -> 'topic') as topic_type,
+            coalesce(element.value ->> 'is_correct', element.value ->> 'correct')
+                as graded,
+            coalesce(
+                nullif(jsonb_typeof(element.value -> 'is_correct'), 'null'),
+                jsonb_typeof(element.value -> 'correct')
+            ) as graded_type,
+            element.value ->> 'user_answer' as user_answer,
+            coalesce(element.value ? 'user_answer', false) as is_answer_delivered,
+            element.value -> 'time_spent_sec' as response_time,
+            jsonb_typeof(element.value -> 'time_spent_sec') as response_time_type,
+            element.value -> 'used_hints' as hints,
+            jsonb_typeof(element.value -> 'used_hints') as hints_type,
+            element.value ->> 'answered_at' as answered_at,
+            jsonb_typeof(element.value -> 'answered_at') as answered_at_type
         from (
             select
                 questions.value,
@@ -40,35 +58,6 @@
                 else jsonb_build_array(delivered.value)
             end
         ) with ordinality as element (value, ordinality)
-        offset 0
-    )
-{% endmacro %}
-
-{% macro element_fields(element) %}
-    {{- return(adapter.dispatch('element_fields')(element)) -}}
-{% endmacro %}
-
-{% macro postgres__element_fields(element) %}
-    (
-        select
-            {{ element }} ->> 'question_id' as item_id,
-            jsonb_typeof({{ element }} -> 'question_id') as item_type,
-            {{ element }} ->> 'topic' as element_topic,
-            jsonb_typeof({{ element }} -> 'topic') as topic_type,
-            coalesce({{ element }} ->> 'is_correct', {{ element }} ->> 'correct')
-                as graded,
-            coalesce(
-                nullif(jsonb_typeof({{ element }} -> 'is_correct'), 'null'),
-                jsonb_typeof({{ element }} -> 'correct')
-            ) as graded_type,
-            {{ element }} ->> 'user_answer' as user_answer,
-            {{ element }} ? 'user_answer' as is_answer_delivered,
-            {{ element }} -> 'time_spent_sec' as response_time,
-            jsonb_typeof({{ element }} -> 'time_spent_sec') as response_time_type,
-            {{ element }} -> 'used_hints' as hints,
-            jsonb_typeof({{ element }} -> 'used_hints') as hints_type,
-            {{ element }} ->> 'answered_at' as answered_text,
-            jsonb_typeof({{ element }} -> 'answered_at') as answered_type
         offset 0
     )
 {% endmacro %}
@@ -99,11 +88,11 @@
     end
 {% endmacro %}
 
-{% macro parsed_timestamp(text) %}
-    {{- return(adapter.dispatch('parsed_timestamp')(text)) -}}
+{% macro parsed_timestamp(type, text) %}
+    {{- return(adapter.dispatch('parsed_timestamp')(type, text)) -}}
 {% endmacro %}
 
-{% macro postgres__parsed_timestamp(text) %}
+{% macro postgres__parsed_timestamp(type, text) %}
     {#-
         An ISO 8601 date and time; without a zone it is UTC. The two LIKEs and the
         translate keep out what PostgreSQL would also read ("now", "infinity",
@@ -111,7 +100,8 @@
     -#}
     case
         when
-            length({{ text }}) <= 40
+            {{ type }} = 'string'
+            and length({{ text }}) <= 40
             and (
                 {{ text }} like '____-__-__T__:__%' or {{ text }} like '____-__-__ __:__%'
             )
@@ -136,20 +126,6 @@
     ) -}}
 {% endmacro %}
 
-{% macro answered_at_in_window(row) %}
-    (
-        select parsed.answered_at
-        from (
-            select {{ parsed_timestamp(row ~ '.answered_text') }} as answered_at
-            where {{ row }}.answered_type = 'string'
-            offset 0
-        ) as parsed
-        where
-            coalesce(parsed.answered_at >= {{ row }}.earliest_answered_at, true)
-            and coalesce(parsed.answered_at <= {{ row }}.latest_answered_at, true)
-    )
-{% endmacro %}
-
 {% macro topic_text(type, value) %}
     case
         when
@@ -159,25 +135,29 @@
     end
 {% endmacro %}
 
-{% macro rejection_reason(row) %}
+{% macro within_bounds(value, lowest, highest) %}
+    {#- The value, or null outside the bounds; an unknown bound excludes nothing. -#}
+    case
+        when
+            coalesce({{ value }} >= {{ lowest }}, true)
+            and coalesce({{ value }} <= {{ highest }}, true)
+            then {{ value }}
+    end
+{% endmacro %}
+
+{% macro rejection_reason() %}
     {#- The first reason that applies; null for an attempt. -#}
     case
-        when {{ row }}.element_type = 'questions_not_an_array'
-            then 'questions_not_an_array'
-        when {{ row }}.element_type <> 'object' then 'not_an_object'
-        when coalesce({{ row }}.student_id, '') = '' then 'missing_user'
-        when not {{ row }}.has_usable_student then 'bad_user'
-        when
-            coalesce({{ row }}.item_type, 'null') = 'null'
-            or btrim({{ row }}.item_id) = ''
-            then 'missing_item'
-        when
-            {{ row }}.item_type not in ('string', 'number')
-            or octet_length({{ row }}.item_id) > {{ id_max_bytes() }}
-            then 'bad_item'
-        when coalesce({{ row }}.graded_type, 'null') not in ('boolean', 'null')
-            then 'bad_is_correct'
-        when {{ row }}.finished_at is null and {{ row }}.answered_at is null
+        when element.element_type = 'questions_not_an_array' then 'questions_not_an_array'
+        when element.element_type <> 'object' then 'not_an_object'
+        when coalesce(results.student_id, '') = '' then 'missing_user'
+        when octet_length(results.student_id) > {{ id_max_bytes() }} then 'bad_user'
+        when coalesce(element.item_type, 'null') = 'null' then 'missing_item'
+        when btrim(element.item_id) = '' then 'missing_item'
+        when element.item_type not in ('string', 'number') then 'bad_item'
+        when octet_length(element.item_id) > {{ id_max_bytes() }} then 'bad_item'
+        when element.graded_type not in ('boolean', 'null') then 'bad_is_correct'
+        when coalesce(element.answered_at, sessions.ended_at, results.created_at) is null
             then 'missing_time'
     end
 {% endmacro %}
@@ -193,4 +173,18 @@
             then jsonb_array_length({{ document }} -> 'questions')
         else 1
     end
+{% endmacro %}
+
+{% macro is_not_erased(student_id) %}
+    {#-
+        Written with `not in`, because a hashed list filters at the scan; an anti-join
+        would keep the planner from looking up one student by index.
+    -#}
+    (
+        {{ student_id }} is null
+        or {{ student_id }} not in (
+            select erased_students.student_id
+            from {{ optional_source('ops', 'erased_students') }} as erased_students
+        )
+    )
 {% endmacro %}

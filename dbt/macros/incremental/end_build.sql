@@ -26,6 +26,14 @@
         end if;
     end $$;
     {% endif %}
+    {#- A plan made for an empty or a small table is slow on what was just filled. -#}
+    do $$
+    begin
+        if (select count(*) from {{ affected() }}) * 10
+            > (select count(*) from {{ consumed_relation() }}) then
+            analyze {{ this }};
+        end if;
+    end $$;
     insert into {{ model_builds_relation() }} as builds (
         model, as_of_date, settings, built_at, invocation_id
     )

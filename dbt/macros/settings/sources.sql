@@ -19,6 +19,6 @@
         {%- do columns.append('cast(null as ' ~ column.data_type ~ ') as ' ~ column.name) -%}
     {%- endfor -%}
     {{- return(
-        '(select ' ~ columns | join(', ') ~ ' where false) as absent_' ~ table_name
+        '(select ' ~ columns | join(', ') ~ ' where false)'
     ) -}}
 {% endmacro %}

@@ -1,44 +1,20 @@
-with
+-- Without CTEs, for the reason given in stg_exam__results.
 
-sessions as (
+select
 
-    select * from {{ optional_source('exam', 'session') }}
+    ---------- ids
+    sessions.id as session_id,
+    sessions.user_id as student_id,
+    cast(sessions.exam_id as text) as exam_id,
+    cast(sessions.classroom_id as text) as classroom_id,
+    cast(sessions.org_id as text) as org_id,
 
-),
+    ---------- text
+    sessions.status,
 
-erased_students as (
+    ---------- timestamps
+    case when isfinite(sessions.started_at) then sessions.started_at end as started_at,
+    case when isfinite(sessions.ended_at) then sessions.ended_at end as ended_at
 
-    select * from {{ optional_source('ops', 'erased_students') }}
-
-),
-
-renamed as (
-
-    select
-
-        ---------- ids
-        sessions.id as session_id,
-        sessions.user_id as student_id,
-        cast(sessions.exam_id as text) as exam_id,
-        cast(sessions.classroom_id as text) as classroom_id,
-        cast(sessions.org_id as text) as org_id,
-
-        ---------- text
-        sessions.status,
-
-        ---------- timestamps
-        case when isfinite(sessions.started_at) then sessions.started_at end
-            as started_at,
-        case when isfinite(sessions.ended_at) then sessions.ended_at end as ended_at
-
-    from sessions
-    where
-        not exists (
-            select 1
-            from erased_students
-            where erased_students.student_id = sessions.user_id
-        )
-
-)
-
-select * from renamed
+from {{ optional_source('exam', 'session') }} as sessions
+where {{ is_not_erased('sessions.user_id') }}

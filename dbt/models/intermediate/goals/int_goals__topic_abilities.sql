@@ -1,0 +1,73 @@
+with goal_topics as (
+    select distinct
+        int_goals__open.student_id,
+        int_goals__open.topic_id
+    from {{ ref('int_goals__open') }}
+    where int_goals__open.topic_id is not null
+),
+
+topic_abilities as (
+    select
+        stg_irt__topic_abilities.topic_ability_id,
+        stg_irt__topic_abilities.student_id,
+        stg_irt__topic_abilities.topic_id,
+        stg_irt__topic_abilities.run_id,
+        stg_irt__topic_abilities.theta,
+        stg_irt__topic_abilities.standard_error,
+        stg_irt__topic_abilities.effective_date,
+        lead(stg_irt__topic_abilities.effective_date) over (
+            partition by
+                stg_irt__topic_abilities.student_id,
+                stg_irt__topic_abilities.topic_id,
+                stg_irt__topic_abilities.run_id
+            -- Of two estimates of one instant the one that was made later counts.
+            order by
+                stg_irt__topic_abilities.effective_at,
+                stg_irt__topic_abilities.topic_ability_id
+        ) as next_effective_date
+    from {{ ref('stg_irt__topic_abilities') }}
+    inner join goal_topics
+        on
+            stg_irt__topic_abilities.student_id = goal_topics.student_id
+            and stg_irt__topic_abilities.topic_id = goal_topics.topic_id
+),
+
+runs as (
+    select
+        int_runs__in_force.run_id,
+        int_runs__in_force.valid_from,
+        int_runs__in_force.valid_to
+    from {{ ref('int_runs__in_force') }}
+),
+
+periods as (
+    select
+        topic_abilities.topic_ability_id,
+        topic_abilities.student_id,
+        topic_abilities.topic_id,
+        topic_abilities.run_id,
+        topic_abilities.theta,
+        topic_abilities.standard_error,
+        topic_abilities.effective_date,
+        greatest(topic_abilities.effective_date, runs.valid_from) as valid_from,
+        least(
+            topic_abilities.next_effective_date,
+            {{ add_days('topic_abilities.effective_date', var('ability_lookback_days')) }},
+            runs.valid_to
+        ) as valid_to
+    from topic_abilities
+    inner join runs on topic_abilities.run_id = runs.run_id
+)
+
+select
+    periods.topic_ability_id,
+    periods.student_id,
+    periods.topic_id,
+    periods.run_id,
+    periods.theta,
+    periods.standard_error,
+    periods.effective_date,
+    periods.valid_from,
+    periods.valid_to
+from periods
+where periods.valid_from < periods.valid_to
