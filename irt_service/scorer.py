@@ -1,0 +1,142 @@
+"""Scores students and records the result, in the caller's transaction and under its locks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.engine import Connection
+
+from irt_service.histories import from_attempts
+from irt_service.in_force import Demand, Span, demands
+from irt_service.recording import plan_changes
+from irt_service.sessions import (
+    Histories,
+    ScoringRun,
+    SessionAbilities,
+    needs,
+    score_sessions,
+)
+from irt_service.settings import Settings
+from irt_service.store import abilities, deliveries, publications, runs
+
+NOT_READY = "no ready result with an attempt"
+NOTHING_USABLE = "no response of the look-back to an item with parameters"
+
+
+@dataclass
+class Tally:
+    """What a scoring has written and seen."""
+
+    sessions: int = 0
+    abilities: int = 0
+    topic_abilities: int = 0
+    retractions: int = 0
+
+    def add(self, other: Tally) -> None:
+        """Count another part."""
+        self.sessions += other.sessions
+        self.abilities += other.abilities
+        self.topic_abilities += other.topic_abilities
+        self.retractions += other.retractions
+
+
+@dataclass
+class Scorer:
+    """Settings, and the parameters of the runs met so far: they never change once written."""
+
+    settings: Settings
+    _runs: dict[str, ScoringRun] = field(default_factory=dict)
+
+    def demands(self, spans: Sequence[Span]) -> list[Demand]:
+        """Which sessions need which run while these spans hold."""
+        return demands(spans, self.settings.ability_lookback_days, self.settings.reporting_timezone)
+
+    def run(self, connection: Connection, run_id: str) -> ScoringRun:
+        """A run's parameters, read once."""
+        if run_id not in self._runs:
+            self._runs[run_id] = runs.read_scoring_run(connection, run_id)
+        return self._runs[run_id]
+
+    def score(
+        self, connection: Connection, histories: Histories, wanted: list[Demand]
+    ) -> list[SessionAbilities]:
+        """Score every session under every run that it needs."""
+        return [
+            score_sessions(
+                histories,
+                self.run(connection, run_id),
+                needs(histories.effective_at, wanted, run_id),
+                self.settings,
+            )
+            for run_id in dict.fromkeys(demand.run_id for demand in wanted)
+        ]
+
+    def score_live(
+        self,
+        connection: Connection,
+        students: Sequence[str],
+        candidates: Sequence[deliveries.Candidate],
+    ) -> Tally:
+        """Score students from what is delivered now and record these results as dealt with.
+
+        The versions were read before what they hold is read here, so a result that is delivered
+        again in between is found once more, never missed.
+        """
+        spans = publications.read_spans(connection)
+        attempts = deliveries.read_attempts(connection, students)
+        histories = from_attempts(students, attempts)
+        scores = self.score(connection, histories, self.demands(spans))
+        everybody = range(len(histories.student_ids))
+        tally, scored = write(connection, histories, everybody, scores)
+        owners = histories.student_ids[histories.session_students]
+        at = {one: position for position, one in enumerate(histories.session_ids)}
+        records = []
+        for candidate in candidates:
+            position = at.get(candidate.session_id)
+            records.append(
+                deliveries.Delivery(
+                    *candidate,
+                    revision=None,
+                    student_id=None if position is None else owners[position],
+                    status=deliveries.SCORED if position in scored else deliveries.NOTHING_TO_SCORE,
+                    reason=None
+                    if position in scored
+                    else NOT_READY
+                    if position is None
+                    else NOTHING_USABLE,
+                )
+            )
+        deliveries.write_deliveries(connection, records)
+        tally.sessions = len(candidates)
+        return tally
+
+
+def write(
+    connection: Connection,
+    histories: Histories,
+    students: range,
+    scores: Sequence[SessionAbilities],
+) -> tuple[Tally, set[int]]:
+    """Append what differs for a range of students; returns the sessions that have an ability."""
+    names = histories.student_ids[students.start : students.stop].tolist()
+    winners = abilities.read_winners(connection, names)
+    change = plan_changes(
+        histories,
+        students,
+        scores,
+        winners,
+        abilities.clock(connection, names),
+        lambda count: abilities.next_ids(connection, count),
+    )
+    abilities.write_abilities(connection, change.abilities)
+    abilities.write_topic_abilities(connection, change.topics)
+    abilities.write_retractions(connection, change.retractions)
+    return (
+        Tally(
+            abilities=change.abilities.num_rows,
+            topic_abilities=change.topics.num_rows,
+            retractions=change.retractions.num_rows,
+        ),
+        change.scored,
+    )

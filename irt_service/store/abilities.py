@@ -1,0 +1,125 @@
+"""Ability rows: those that count, and new ones. Append-only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from irt_service.days import to_microseconds
+from irt_service.store.copying import copy_in
+
+TopicAbility = tuple[float, float, int]
+
+
+@dataclass
+class Winner:
+    """The scoring that counts for a student, session and run.
+
+    Attributes:
+        effective_at: microseconds since 1970.
+        topics: theta, standard error and number of responses by topic.
+    """
+
+    ability_id: int
+    theta: float
+    standard_error: float
+    n_responses: int
+    effective_at: int
+    topics: dict[str, TopicAbility] = field(default_factory=dict)
+
+
+WinnerKey = tuple[str, str, str]  # student, session, run
+
+
+def read_winners(connection: Connection, students: Sequence[str]) -> dict[WinnerKey, Winner]:
+    """What counts for some students under any run; call it under their lock."""
+    rows = connection.execute(
+        sa.text(
+            """
+            select id, user_id, session_id, run_id, theta, se, n_responses, effective_at
+            from irt.effective_ability
+            where user_id = any(:students)
+            """
+        ),
+        {"students": list(students)},
+    )
+    winners: dict[WinnerKey, Winner] = {}
+    by_id: dict[int, Winner] = {}
+    for row in rows:
+        winner = Winner(
+            row.id,
+            row.theta,
+            row.se,
+            row.n_responses,
+            to_microseconds(row.effective_at),
+        )
+        winners[row.user_id, row.session_id, row.run_id] = winner
+        by_id[row.id] = winner
+    if by_id:
+        topics = connection.execute(
+            sa.text(
+                """
+                select ability_id, topic_id, theta, se, n_responses
+                from irt.mirt_topic_ability
+                where ability_id = any(:ids)
+                """
+            ),
+            {"ids": list(by_id)},
+        )
+        for row in topics:
+            by_id[row.ability_id].topics[row.topic_id] = (row.theta, row.se, row.n_responses)
+    return winners
+
+
+def next_ids(connection: Connection, count: int) -> list[int]:
+    """Reserve ids, rising, of the sequence that abilities and retractions share."""
+    rows = connection.execute(
+        sa.text("select nextval('irt.mirt_ability_id_seq') from generate_series(1, :count)"),
+        {"count": count},
+    )
+    return list(rows.scalars())
+
+
+def clock(connection: Connection, students: Sequence[str]) -> int:
+    """The time to write on new rows of these students, microseconds since 1970.
+
+    The server's clock, or their latest row's where that clock was set back: what is written
+    later has to win.
+    """
+    moment: datetime = connection.execute(
+        sa.text(
+            """
+            select greatest(
+                clock_timestamp(),
+                (select max(fitted_at) from irt.mirt_ability where user_id = any(:students)),
+                (
+                    select max(fitted_at)
+                    from irt.mirt_ability_retraction
+                    where user_id = any(:students)
+                )
+            )
+            """
+        ),
+        {"students": list(students)},
+    ).scalar_one()
+    return to_microseconds(moment)
+
+
+def write_abilities(connection: Connection, rows: pa.Table) -> None:
+    """Append ability rows; columns named as in the table."""
+    copy_in(connection, "irt.mirt_ability", rows.column_names, rows)
+
+
+def write_topic_abilities(connection: Connection, rows: pa.Table) -> None:
+    """Append topic ability rows."""
+    copy_in(connection, "irt.mirt_topic_ability", rows.column_names, rows)
+
+
+def write_retractions(connection: Connection, rows: pa.Table) -> None:
+    """Append retractions."""
+    copy_in(connection, "irt.mirt_ability_retraction", rows.column_names, rows)

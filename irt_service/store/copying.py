@@ -1,0 +1,62 @@
+"""Fast ways in and out of PostgreSQL: COPY of whole tables, packed arrays per group."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+import pyarrow as pa
+import pyarrow.csv
+from sqlalchemy.engine import Connection
+
+# array_send: dimensions, null flag, element type, length, lower bound; then length + value each.
+_ARRAY_HEADER_BYTES = 20
+# PostgreSQL counts microseconds from 2000 on, everybody else from 1970.
+POSTGRESQL_EPOCH = 946_684_800_000_000
+
+
+def driver(connection: Connection) -> psycopg.Connection[tuple[Any, ...]]:
+    """The psycopg connection below a SQLAlchemy one, in the same transaction."""
+    raw = connection.connection.driver_connection
+    if not isinstance(raw, psycopg.Connection):
+        raise TypeError(f"psycopg 3 is needed, this connection is a {type(raw).__name__}")
+    return raw
+
+
+def copy_in(connection: Connection, table: str, columns: Sequence[str], rows: pa.Table) -> None:
+    """COPY an Arrow table into `table`; null stays null, an empty text stays an empty text."""
+    if rows.num_rows == 0:
+        return
+    buffer = io.BytesIO()
+    pyarrow.csv.write_csv(
+        rows, buffer, pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
+    )
+    target = f"{table} ({', '.join(columns)})"
+    with (
+        driver(connection).cursor() as cursor,
+        cursor.copy(f"copy {target} from stdin (format csv)".encode()) as copy,
+    ):
+        copy.write(buffer.getbuffer())
+
+
+def unpack_int4(packed: Sequence[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Sizes and values of arrays that were sent by array_send(int4[])."""
+    return _unpack(packed, np.dtype([("length", ">i4"), ("value", ">i4")]), np.dtype(np.int32))
+
+
+def unpack_int8(packed: Sequence[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Sizes and values of arrays that were sent by array_send(int8[] or timestamptz[])."""
+    return _unpack(packed, np.dtype([("length", ">i4"), ("value", ">i8")]), np.dtype(np.int64))
+
+
+def _unpack(
+    packed: Sequence[bytes], element: np.dtype[Any], kind: np.dtype[Any]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
+    parts = [np.frombuffer(one, element, offset=_ARRAY_HEADER_BYTES)["value"] for one in packed]
+    sizes = np.array([len(part) for part in parts], dtype=np.int64)
+    values = np.concatenate(parts).astype(kind) if parts else np.empty(0, kind)
+    return sizes, values
