@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 NODES = 61
 RANGE = 6.0
-LANE = 4  # rows of node tables are padded to a multiple of this many doubles
+LANE = 8  # rows of node tables are padded to a multiple of this many doubles
 
 
 @dataclass(frozen=True)
