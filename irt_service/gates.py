@@ -76,7 +76,9 @@ def admit(responses: ResponseMatrix, gates: GateSettings) -> Admission:
         keep = np.array([reason is None for reason in verdict_by_item], dtype=np.bool_)
         for item, reason in zip(kept.item_ids, verdict_by_item, strict=True):
             if reason is not None:
-                reasons[item] = reason
+                # Responses that only students with too few answers gave still existed.
+                is_emptied = reason == NO_RESPONSES and number[item] > 0
+                reasons[item] = TOO_FEW_RESPONSES if is_emptied else reason
         smaller = kept.select(keep, gates.min_responses_per_student)
         if smaller.n_items == kept.n_items and smaller.n_persons == kept.n_persons:
             largest, parts = _largest_part(kept)

@@ -21,6 +21,8 @@ Grades = npt.NDArray[np.int8]
 Strings = npt.NDArray[np.object_]
 
 SHOWN = 3  # examples named in an error
+WRITE_GRADES = "write 0 or 1 (or true or false), and leave unanswered questions out"
+LEAVE_OUT = "leave unanswered questions out, and give every response its ids"
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def _arrow(values: Any, column: str) -> pa.Array:
         raise InvalidInputError(
             f"{column} is missing in {array.null_count} rows",
             f"first in row {row + 1}",
-            "leave unanswered questions out, and give every response its ids",
+            LEAVE_OUT,
         )
     return array
 
@@ -205,40 +207,50 @@ def _codes(values: Any, column: str) -> tuple[Codes, Strings]:
     rank = np.empty(len(order), np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
     ids = encoded.dictionary.take(pa.array(order)).to_numpy(zero_copy_only=False)
+    if ids[0] == "":
+        row = int(np.argmin(rank[encoded.indices.to_numpy()])) + 1
+        raise InvalidInputError(f"{column} is missing", f"first in row {row}", LEAVE_OUT)
     return rank[encoded.indices.to_numpy()], np.asarray(ids, dtype=object)
 
 
 def _grades(values: Any) -> Grades:
-    if isinstance(values, np.ndarray) and values.dtype != object:
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
         plain = values
     else:
         array = _arrow(values, "is_correct")
         kind = array.type
-        if not (
-            pa.types.is_boolean(kind)
-            or pa.types.is_integer(kind)
-            or pa.types.is_floating(kind)
-            or pa.types.is_null(kind)
-        ):
-            raise InvalidInputError(
-                "is_correct must be 0 or 1",
-                f"found {kind} such as {_examples(array.slice(0, 1).to_pylist())}",
-                "write 0 or 1 (or true or false)",
-            )
-        plain = array.to_numpy(zero_copy_only=False)
-    if plain.dtype.kind not in "biuf":
-        raise InvalidInputError(
-            "is_correct must be 0 or 1", f"type {plain.dtype}", "write 0 or 1 (or true or false)"
-        )
+        if len(array) == 0:
+            return np.empty(0, np.int8)
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            plain = _grades_of_text(array)
+        elif pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+            plain = array.to_numpy(zero_copy_only=False)
+        else:
+            raise InvalidInputError("is_correct must be 0 or 1", f"found {kind}", WRITE_GRADES)
     wrong = (plain != 0) & (plain != 1)
     if wrong.any():
         rows = np.flatnonzero(wrong)
         raise InvalidInputError(
             f"is_correct must be 0 or 1 but is not in {len(rows)} rows",
             f"first in row {rows[0] + 1}: {plain[rows[0]]}",
-            "write 0 or 1, and leave unanswered questions out",
+            WRITE_GRADES,
         )
     return plain.astype(np.int8)
+
+
+def _grades_of_text(array: pa.Array) -> Grades:
+    """Grades of a column that is text because of some of its rows."""
+    is_one = pc.is_in(array, value_set=pa.array(["1", "true", "True"], array.type))
+    is_zero = pc.is_in(array, value_set=pa.array(["0", "false", "False"], array.type))
+    known = pc.or_(is_one, is_zero).to_numpy(zero_copy_only=False)
+    if not known.all():
+        rows = np.flatnonzero(~known)
+        raise InvalidInputError(
+            f"is_correct must be 0 or 1 but is not in {len(rows)} rows",
+            f"first in row {rows[0] + 1}: {array[int(rows[0])].as_py()!r}",
+            WRITE_GRADES,
+        )
+    return np.asarray(is_one.to_numpy(zero_copy_only=False)).astype(np.int8)
 
 
 @compiled

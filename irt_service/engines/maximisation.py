@@ -62,7 +62,7 @@ def priors_of(settings: CalibrationSettings) -> Priors:
 
 def log_normaliser(settings: CalibrationSettings) -> float:
     """Constant part of one free item's log prior density."""
-    constant = 0.0
+    constant: float = 0.0
     if settings.model is Model.THREE_PL:
         guessing = settings.guessing_prior
         if isinstance(guessing, BetaPrior):
@@ -73,7 +73,7 @@ def log_normaliser(settings: CalibrationSettings) -> float:
     slope = settings.discrimination_prior
     if slope is not None:
         constant -= math.log(slope.standard_deviation * math.sqrt(2.0 * math.pi))
-    return constant
+    return float(constant)
 
 
 @compiled
