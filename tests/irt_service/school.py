@@ -1,0 +1,256 @@
+"""A small school in a test's database: results, and marts that are rebuilt by hand.
+
+The marts follow the definitions of dbt's models in one statement each, so that these tests
+ask what the IRT service does with them and need no dbt; that dbt builds the same is asked
+end to end.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+DAY_ONE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
+Answer = tuple[str, bool | None]
+
+_STAGING = """
+create schema if not exists analytics;
+create view analytics.stg_exam__session_questions as
+select
+    results.session_id,
+    results.user_id as student_id,
+    results.org_id,
+    results.exam_id,
+    element.value ->> 'question_id' as item_id,
+    coalesce(element.value ->> 'topic', question.topic_id) as topic_id,
+    case when element.value ->> 'question_id' is null then 'missing_item' end as rejection_reason,
+    cast(element.ordinality as integer) as position,
+    case
+        when element.value ->> 'is_correct' in ('true', 'false')
+            then cast(element.value ->> 'is_correct' as boolean)
+    end as is_correct,
+    cast(element.value ->> 'answered_at' as timestamptz) as answered_at
+from exam.exam_results as results
+cross join lateral jsonb_array_elements(results.result_json -> 'questions')
+    with ordinality as element
+left join exam.question as question on element.value ->> 'question_id' = question.id
+where results.status = 'ready' and results.user_id is not null
+"""
+
+_MARTS = """
+drop view if exists analytics.fct_item_responses;
+drop table if exists analytics.fct_attempts, analytics.fct_sessions, analytics.dim_items;
+create table analytics.fct_attempts as
+select
+    questions.*,
+    (questions.answered_at at time zone 'Asia/Seoul')::date as attempt_date,
+    questions.is_correct is not null and row_number() over (
+        partition by questions.student_id, questions.item_id, questions.is_correct is not null
+        order by questions.answered_at, questions.session_id collate "C", questions.position
+    ) = 1 as is_first_graded
+from analytics.stg_exam__session_questions as questions
+where questions.rejection_reason is null;
+create view analytics.fct_item_responses as
+select * from analytics.fct_attempts where is_first_graded;
+create table analytics.fct_sessions as
+select
+    results.session_id collate "C" as session_id,
+    results.user_id collate "C" as student_id,
+    results.status = 'ready' as is_result_ready,
+    max(attempts.answered_at) as last_answered_at,
+    results.xmin::text as result_version,
+    results.updated_at as result_updated_at,
+    hashtextextended(
+        coalesce(string_agg(attempts::text, '|' order by attempts.position), ''), 0
+    ) as revision
+from exam.exam_results as results
+left join analytics.fct_attempts as attempts on results.session_id = attempts.session_id
+where results.status = 'ready' and results.user_id is not null
+group by results.session_id, results.user_id, results.status, results.xmin::text,
+    results.updated_at;
+create table analytics.dim_items as
+select
+    coalesce(question.id, answered.item_id) as item_id,
+    coalesce(question.topic_id, answered.topic_id) as topic_id,
+    coalesce(question.meta -> 'tags' ? 'anchor', false) as is_anchor,
+    (question.meta -> 'irt' ->> 'a')::float8 as anchor_a,
+    (question.meta -> 'irt' ->> 'b')::float8 as anchor_b,
+    (question.meta -> 'irt' ->> 'c')::float8 as anchor_c
+from exam.question as question
+full join (
+    select item_id, min(topic_id) as topic_id from analytics.fct_attempts group by item_id
+) as answered on question.id = answered.item_id
+"""
+
+
+def open_school(engine: Engine) -> None:
+    """Create the staging view and empty marts."""
+    with engine.begin() as connection:
+        _run(connection, _STAGING)
+        _run(connection, _MARTS)
+
+
+def _run(connection: Connection, statements: str) -> None:
+    for statement in statements.split(";"):
+        connection.exec_driver_sql(statement)
+
+
+def build(engine: Engine, as_of: date | None = None) -> None:
+    """Rebuild the marts, and say as of which day."""
+    with engine.begin() as connection:
+        _run(connection, _MARTS)
+        connection.execute(
+            sa.text(
+                """
+                insert into ops.model_builds (model, as_of_date, settings)
+                select
+                    'fct_student_daily_kpis',
+                    coalesce(cast(:day as date), max(attempt_date)),
+                    '{"reporting_timezone": "Asia/Seoul"}'
+                from analytics.fct_attempts
+                on conflict (model) do update set as_of_date = excluded.as_of_date
+                """
+            ),
+            {"day": as_of},
+        )
+
+
+def deliver(
+    connection: Connection,
+    session_id: str,
+    student: str | None,
+    at: datetime,
+    answers: Sequence[Answer],
+    *,
+    topic: str | None = "algebra",
+    status: str = "ready",
+) -> None:
+    """Deliver a result, or deliver it again; questions are answered a minute apart."""
+    questions = [
+        {
+            "question_id": item,
+            "is_correct": is_correct,
+            "answered_at": (at + timedelta(minutes=position)).isoformat(),
+            **({} if topic is None else {"topic": topic}),
+        }
+        for position, (item, is_correct) in enumerate(answers)
+    ]
+    connection.execute(
+        sa.text(
+            """
+            insert into exam.exam_results
+                (session_id, user_id, status, result_json, created_at, updated_at)
+            values
+                (:session_id, :student, :status,
+                jsonb_build_object('questions', cast(:questions as jsonb)), :at, :at)
+            on conflict (session_id) do update set
+                user_id = excluded.user_id,
+                status = excluded.status,
+                result_json = excluded.result_json,
+                updated_at = exam_results.updated_at + interval '1 second'
+            """
+        ),
+        {
+            "session_id": session_id,
+            "student": student,
+            "status": status,
+            "questions": json.dumps(questions),
+            "at": at,
+        },
+    )
+
+
+def deliver_school(engine: Engine, n_students: int = 150, n_items: int = 12, seed: int = 7) -> None:
+    """Deliver three sessions of each student, drawn from a 2PL with known parameters."""
+    generator = np.random.default_rng(seed)
+    discrimination = generator.uniform(0.8, 1.8, n_items)
+    difficulty = np.linspace(-1.5, 1.5, n_items)
+    with engine.begin() as connection:
+        for number in range(n_students):
+            theta = generator.normal()
+            chance = 1 / (1 + np.exp(-discrimination * (theta - difficulty)))
+            correct = generator.random(n_items) < chance
+            items = generator.permutation(n_items)
+            for part in range(3):
+                answers = [(f"q_{j}", bool(correct[j])) for j in items[part::3]]
+                deliver(
+                    connection,
+                    f"s_{number}_{part}",
+                    f"student_{number}",
+                    DAY_ONE + timedelta(days=20 * part, minutes=number),
+                    answers,
+                )
+
+
+def publish_parameters(
+    engine: Engine,
+    run_id: str,
+    items: dict[str, tuple[float, float, float]],
+    *,
+    in_force_from: date | None = date(1, 1, 1),
+    prior: tuple[float, float] = (0.0, 1.0),
+) -> None:
+    """Record an accepted run with given parameters; in force unless the day is None."""
+    with engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                """
+                insert into irt.mirt_fit_meta
+                    (run_id, model, engine, status, prior_mean, prior_sd, fitted_at)
+                values (:run_id, '2PL', 'given', 'accepted', :mean, :sd, clock_timestamp())
+                """
+            ),
+            {"run_id": run_id, "mean": prior[0], "sd": prior[1]},
+        )
+        for item, (a, b, c) in items.items():
+            connection.execute(
+                sa.text(
+                    """
+                    insert into irt.mirt_item_params
+                        (run_id, item_id, model, params, discrimination, difficulty, guessing)
+                    values (:run_id, :item, '2PL', '{}', :a, :b, :c)
+                    """
+                ),
+                {"run_id": run_id, "item": item, "a": a, "b": b, "c": c},
+            )
+        if in_force_from is not None:
+            connection.execute(
+                sa.text("insert into irt.publications (run_id, in_force_from) values (:run, :day)"),
+                {"run": run_id, "day": in_force_from},
+            )
+
+
+Effective = dict[tuple[str, str, str], tuple[float, float, int]]
+
+
+def effective(engine: Engine) -> Effective:
+    """What counts: theta, standard error, responses by student, session and run."""
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sa.text(
+                "select user_id, session_id, run_id, theta, se, n_responses"
+                " from irt.effective_ability"
+            )
+        )
+        return {tuple(row[:3]): tuple(row[3:]) for row in rows}
+
+
+def effective_topics(engine: Engine) -> dict[tuple[str, str, str, str], tuple[float, float, int]]:
+    """Topic abilities that count, by student, session, run and topic."""
+    with engine.connect() as connection:
+        rows = connection.execute(
+            sa.text(
+                "select user_id, session_id, run_id, topic_id, theta, se, n_responses"
+                " from irt.effective_topic_ability"
+            )
+        )
+        return {tuple(row[:4]): tuple(row[4:]) for row in rows}
+
+
+def scalar(engine: Engine, statement: str) -> object:
+    """The one value of a query."""
+    with engine.connect() as connection:
+        return connection.execute(sa.text(statement)).scalar_one()
