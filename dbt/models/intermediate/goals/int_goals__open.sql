@@ -1,6 +1,9 @@
+{{ config(materialized='table', indexes=[{'columns': ['student_id']}]) }}
+
 with goals as (
     select
         int_goals__versioned.student_id,
+        int_goals__versioned.goal_key,
         int_goals__versioned.topic_id,
         int_goals__versioned.target_theta,
         int_goals__versioned.priority,
@@ -43,6 +46,7 @@ periods as (
 open_goals as (
     select
         periods.student_id,
+        goals.goal_key,
         goals.topic_id,
         goals.target_theta,
         goals.priority,
@@ -67,6 +71,7 @@ open_goals as (
 
 select
     open_goals.student_id,
+    open_goals.goal_key,
     open_goals.topic_id,
     open_goals.target_theta,
     open_goals.priority,

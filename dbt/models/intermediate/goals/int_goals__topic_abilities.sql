@@ -1,3 +1,8 @@
+{{ config(
+    materialized='table',
+    indexes=[{'columns': ['student_id', 'topic_id']}]
+) }}
+
 with goal_topics as (
     select distinct
         int_goals__open.student_id,
@@ -15,16 +20,10 @@ topic_abilities as (
         stg_irt__topic_abilities.theta,
         stg_irt__topic_abilities.standard_error,
         stg_irt__topic_abilities.effective_date,
-        lead(stg_irt__topic_abilities.effective_date) over (
-            partition by
-                stg_irt__topic_abilities.student_id,
-                stg_irt__topic_abilities.topic_id,
-                stg_irt__topic_abilities.run_id
-            -- Of two estimates of one instant the one that was made later counts.
-            order by
-                stg_irt__topic_abilities.effective_at,
-                stg_irt__topic_abilities.topic_ability_id
-        ) as next_effective_date
+        {{ next_effective_date(
+            'stg_irt__topic_abilities', ['student_id', 'topic_id', 'run_id'],
+            'topic_ability_id'
+        ) }} as next_effective_date
     from {{ ref('stg_irt__topic_abilities') }}
     inner join goal_topics
         on
@@ -51,8 +50,9 @@ periods as (
         topic_abilities.effective_date,
         greatest(topic_abilities.effective_date, runs.valid_from) as valid_from,
         least(
-            topic_abilities.next_effective_date,
-            {{ add_days('topic_abilities.effective_date', var('ability_lookback_days')) }},
+            {{ estimate_counts_until(
+                'topic_abilities.effective_date', 'topic_abilities.next_effective_date'
+            ) }},
             runs.valid_to
         ) as valid_to
     from topic_abilities

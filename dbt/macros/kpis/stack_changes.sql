@@ -1,0 +1,23 @@
+{# Union of relations of changes (student_id, changed_on, …), each of which names the
+   columns it has; the others are 0 (counts, measures) or null (carried). #}
+{% macro stack_changes(relations, counts, measures, carried) -%}
+    {% for relation, columns in relations.items() -%}
+        select
+            {{ relation }}.student_id,
+            {{ relation }}.changed_on
+            {%- for column in carried %},
+                {% if column in columns %}{{ relation }}.{{ column }}
+                {%- else %}null::date{% endif %} as {{ column }}
+            {%- endfor %}
+            {%- for column in counts %},
+                {% if column in columns %}{{ relation }}.{{ column }}
+                {%- else %}0{% endif %} as {{ column }}
+            {%- endfor %}
+            {%- for column in measures %},
+                {% if column in columns %}{{ relation }}.{{ column }}::float8
+                {%- else %}0::float8{% endif %} as {{ column }}
+            {%- endfor %}
+        from {{ relation }}
+        {% if not loop.last %}union all{% endif %}
+    {% endfor %}
+{%- endmacro %}

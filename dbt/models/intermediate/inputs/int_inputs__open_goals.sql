@@ -1,0 +1,35 @@
+with open_goals as (
+    select
+        int_goals__open.student_id,
+        int_goals__open.goal_key,
+        int_goals__open.valid_from,
+        int_goals__open.valid_to,
+        {{ row_hash([
+            'int_goals__open.target_theta', 'int_goals__open.target_date',
+            'int_goals__open.priority', 'int_goals__open.is_primary',
+        ]) }} as content_hash
+    from {{ ref('int_goals__open') }}
+),
+
+-- The end of a period is an input of its own: it changes nothing before that day.
+inputs as (
+    select
+        jsonb_build_array(
+            'start', open_goals.student_id, open_goals.goal_key, open_goals.valid_from
+        )::text as input_key,
+        open_goals.content_hash::text as version,
+        open_goals.student_id,
+        open_goals.valid_from as from_date
+    from open_goals
+    union all
+    select
+        jsonb_build_array(
+            'end', open_goals.student_id, open_goals.goal_key, open_goals.valid_to
+        )::text as input_key,
+        ''::text as version,
+        open_goals.student_id,
+        open_goals.valid_to as from_date
+    from open_goals
+)
+
+select * from inputs

@@ -1,0 +1,377 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_affected',
+    unique_key=['student_id', 'valid_from'],
+    on_schema_change='fail',
+    pre_hook="{{ begin_build(['int_inputs__sessions']) }}",
+    post_hook="{{ end_build() }}",
+    meta={
+        'affected': 'students',
+        'key_column': 'student_id',
+        'settings': [
+            'short_window_days', 'long_window_days', 'churn_window_days',
+            'population_window_days',
+        ],
+    },
+    indexes=[{'columns': ['student_id']}]
+) }}
+
+{#- Every window is a sum of changes: an attempt of day d enters a window [D - b, D - a]
+    on d + a and leaves it on d + b + 1. Changes are whole numbers, so that their running
+    sums are exact in any order. -#}
+{%- set short = var('short_window_days') -%}
+{%- set long = var('long_window_days') -%}
+{%- set churn = var('churn_window_days') -%}
+{%- set population = var('population_window_days') -%}
+{%- set counts = [
+    'attempt_count_population', 'attempt_count_recent',
+    'graded_recent_short_count', 'correct_recent_short_count',
+    'graded_previous_short_count', 'correct_previous_short_count',
+    'wrong_previous_count', 'hint_sum', 'hint_attempt_count',
+    'recovery_attempt_count', 'recovery_correct_count',
+    'timed_correct_recent_count', 'timed_correct_previous_count',
+    'session_count_recent', 'session_count_churn', 'timed_session_count',
+] -%}
+{%- set measures = [
+    'median_time_recent_half_ms', 'median_time_previous_half_ms',
+    'session_span_recent_us', 'session_span_churn_us', 'session_us',
+] -%}
+
+with attempts as (
+    select
+        fct_attempts.student_id,
+        fct_attempts.item_id,
+        fct_attempts.attempt_date,
+        fct_attempts.attempt_no,
+        fct_attempts.is_correct,
+        fct_attempts.response_time_ms,
+        fct_attempts.hint_count
+    from {{ ref('fct_attempts') }}
+    where {{ is_affected_student('fct_attempts.student_id') }}
+),
+
+sessions as (
+    select
+        fct_sessions.student_id,
+        fct_sessions.session_date,
+        fct_sessions.started_at,
+        -- A session left open counts at most a year, which keeps the sums exact.
+        round(1000000 * {{ clamp('fct_sessions.duration_seconds', 0, 31536000) }})
+            as duration_us,
+        lag(fct_sessions.session_date) over by_start as previous_session_date,
+        round(
+            1000000 * {{ seconds_between(
+                'lag(fct_sessions.started_at) over by_start', 'fct_sessions.started_at'
+            ) }}
+        ) as gap_us
+    from {{ ref('fct_sessions') }}
+    where {{ is_affected_student('fct_sessions.student_id') }}
+    window by_start as (
+        -- Sessions that start together have a gap of 0 in either order.
+        partition by fct_sessions.student_id
+        order by fct_sessions.started_at, fct_sessions.session_id
+    )
+),
+
+attempt_days as (
+    select
+        attempts.student_id,
+        attempts.attempt_date,
+        count(*)::int as attempt_count,
+        count(attempts.is_correct)::int as graded_count,
+        (count(*) filter (where attempts.is_correct))::int as correct_count,
+        (count(*) filter (where not attempts.is_correct))::int as wrong_count,
+        (count(attempts.response_time_ms) filter (where attempts.is_correct))::int
+            as timed_correct_count,
+        coalesce(sum(attempts.hint_count), 0)::int as hint_sum,
+        count(attempts.hint_count)::int as hint_attempt_count
+    from attempts
+    group by attempts.student_id, attempts.attempt_date
+),
+
+attempt_changes as (
+    select
+        attempt_days.student_id,
+        attempt_days.attempt_date + effect.after_days as changed_on,
+        attempt_days.attempt_date as last_activity_date,
+        effect.in_population * attempt_days.attempt_count as attempt_count_population,
+        effect.in_recent * attempt_days.attempt_count as attempt_count_recent,
+        effect.in_recent_short * attempt_days.graded_count as graded_recent_short_count,
+        effect.in_recent_short * attempt_days.correct_count as correct_recent_short_count,
+        effect.in_previous_short * attempt_days.graded_count
+            as graded_previous_short_count,
+        effect.in_previous_short * attempt_days.correct_count
+            as correct_previous_short_count,
+        effect.in_previous * attempt_days.wrong_count as wrong_previous_count,
+        effect.in_recent * attempt_days.hint_sum as hint_sum,
+        effect.in_recent * attempt_days.hint_attempt_count as hint_attempt_count
+    from attempt_days
+    cross join (
+        values
+        (0, 1, 1, 1, 0, 0),
+        ({{ short }}, 0, 0, -1, 1, 0),
+        ({{ 2 * short }}, 0, 0, 0, -1, 0),
+        ({{ long }}, 0, -1, 0, 0, 1),
+        ({{ 2 * long }}, 0, 0, 0, 0, -1),
+        ({{ population }}, -1, 0, 0, 0, 0)
+    ) as effect (
+        after_days, in_population, in_recent, in_recent_short, in_previous_short,
+        in_previous
+    )
+),
+
+-- From the first to the last session start of a window lie the gaps of the sessions
+-- that have their predecessor in the window, too.
+session_changes as (
+    select
+        sessions.student_id,
+        change.changed_on,
+        sessions.session_date as last_activity_date,
+        change.session_count_recent,
+        change.session_count_churn,
+        change.timed_session_count,
+        change.session_us,
+        change.session_span_recent_us,
+        change.session_span_churn_us
+    from sessions
+    cross join lateral (
+        values
+        (
+            sessions.session_date,
+            1,
+            1,
+            (sessions.duration_us is not null)::int,
+            coalesce(sessions.duration_us, 0),
+            case
+                when sessions.previous_session_date + {{ long }} > sessions.session_date
+                    then sessions.gap_us
+                else 0
+            end,
+            case
+                when sessions.previous_session_date + {{ churn }} > sessions.session_date
+                    then sessions.gap_us
+                else 0
+            end
+        ),
+        (
+            sessions.session_date + {{ long }},
+            -1,
+            0,
+            -(sessions.duration_us is not null)::int,
+            -coalesce(sessions.duration_us, 0),
+            0,
+            0
+        ),
+        (sessions.session_date + {{ churn }}, 0, -1, 0, 0, 0, 0),
+        (
+            case
+                when sessions.previous_session_date + {{ long }} > sessions.session_date
+                    then sessions.previous_session_date + {{ long }}
+            end,
+            0, 0, 0, 0, -sessions.gap_us, 0
+        ),
+        (
+            case
+                when sessions.previous_session_date + {{ churn }} > sessions.session_date
+                    then sessions.previous_session_date + {{ churn }}
+            end,
+            0, 0, 0, 0, 0, -sessions.gap_us
+        )
+    ) as change (
+        changed_on, session_count_recent, session_count_churn, timed_session_count,
+        session_us, session_span_recent_us, session_span_churn_us
+    )
+    where change.changed_on is not null
+),
+
+-- An item answered wrong on day w lies in the previous window of the days from
+-- w + window to w + 2 windows - 1; the next wrong day takes over from there.
+wrong_days as (
+    select
+        attempts.student_id,
+        attempts.item_id,
+        attempts.attempt_date as wrong_date,
+        attempts.attempt_date + {{ long }} as counts_from,
+        least(
+            attempts.attempt_date + {{ 2 * long }},
+            lead(attempts.attempt_date) over (
+                partition by attempts.student_id, attempts.item_id
+                order by attempts.attempt_date
+            ) + {{ long }}
+        ) as counts_to
+    from attempts
+    where not attempts.is_correct
+    group by attempts.student_id, attempts.item_id, attempts.attempt_date
+),
+
+recovery_changes as (
+    select
+        attempts.student_id,
+        change.changed_on,
+        change.recovery_attempt_count,
+        change.recovery_attempt_count * attempts.is_correct::int
+            as recovery_correct_count
+    from attempts
+    inner join wrong_days
+        on
+            attempts.student_id = wrong_days.student_id
+            and attempts.item_id = wrong_days.item_id
+            and attempts.attempt_date > wrong_days.wrong_date
+            and attempts.attempt_date < wrong_days.counts_to
+    cross join lateral (
+        values
+        (greatest(attempts.attempt_date, wrong_days.counts_from), 1),
+        (least(attempts.attempt_date + {{ long }}, wrong_days.counts_to), -1)
+    ) as change (changed_on, recovery_attempt_count)
+    where
+        attempts.is_correct is not null
+        -- Nothing comes before a first attempt: this halves the join.
+        and attempts.attempt_no > 1
+),
+
+-- The median of the previous window is that of the recent window, one window ago. It
+-- can change only on the days on which a timed correct attempt enters or leaves.
+timed_attempts as (
+    select
+        attempts.student_id,
+        attempts.attempt_date,
+        attempts.response_time_ms,
+        (attempts.attempt_date - date '2000-01-01') / {{ long }} as bucket
+    from attempts
+    where
+        attempts.is_correct
+        and attempts.response_time_ms is not null
+),
+
+median_days as (
+    select
+        attempt_days.student_id,
+        attempt_days.attempt_date + effect.after_days as median_date
+    from attempt_days
+    cross join (values (0), ({{ long }})) as effect (after_days)
+    where attempt_days.timed_correct_count > 0
+    group by attempt_days.student_id, attempt_days.attempt_date + effect.after_days
+),
+
+-- A window touches at most two buckets of its own length, and an equality on buckets
+-- keeps the join linear in a student's history.
+median_day_buckets as (
+    select
+        median_days.student_id,
+        median_days.median_date,
+        (median_days.median_date - date '2000-01-01') / {{ long }} - back.buckets
+            as bucket
+    from median_days
+    cross join (values (0), (1)) as back (buckets)
+),
+
+medians as (
+    select
+        median_day_buckets.student_id,
+        median_day_buckets.median_date,
+        count(timed_attempts.response_time_ms)::int as timed_count,
+        -- Twice the median of whole milliseconds is a whole number.
+        coalesce({{ median('timed_attempts.response_time_ms') }} * 2, 0)
+            as median_half_ms
+    from median_day_buckets
+    left join timed_attempts
+        on
+            median_day_buckets.student_id = timed_attempts.student_id
+            and median_day_buckets.bucket = timed_attempts.bucket
+            and median_day_buckets.median_date >= timed_attempts.attempt_date
+            and median_day_buckets.median_date
+            < timed_attempts.attempt_date + {{ long }}
+    group by median_day_buckets.student_id, median_day_buckets.median_date
+),
+
+median_steps as (
+    select
+        medians.student_id,
+        medians.median_date,
+        medians.timed_count - lag(medians.timed_count, 1, 0) over by_day as timed_count,
+        medians.median_half_ms - lag(medians.median_half_ms, 1, 0::float8) over by_day
+            as median_half_ms
+    from medians
+    window by_day as (partition by medians.student_id order by medians.median_date)
+),
+
+median_changes as (
+    select
+        median_steps.student_id,
+        median_steps.median_date + effect.after_days as changed_on,
+        effect.in_recent * median_steps.timed_count as timed_correct_recent_count,
+        effect.in_previous * median_steps.timed_count as timed_correct_previous_count,
+        effect.in_recent * median_steps.median_half_ms as median_time_recent_half_ms,
+        effect.in_previous * median_steps.median_half_ms
+            as median_time_previous_half_ms
+    from median_steps
+    cross join (
+        values (0, 1, 0), ({{ long }}, 0, 1)
+    ) as effect (after_days, in_recent, in_previous)
+),
+
+changes as (
+    {{ stack_changes(
+        {
+            'attempt_changes': [
+                'last_activity_date', 'attempt_count_population',
+                'attempt_count_recent', 'graded_recent_short_count',
+                'correct_recent_short_count', 'graded_previous_short_count',
+                'correct_previous_short_count', 'wrong_previous_count', 'hint_sum',
+                'hint_attempt_count',
+            ],
+            'session_changes': [
+                'last_activity_date', 'session_count_recent', 'session_count_churn',
+                'timed_session_count', 'session_us', 'session_span_recent_us',
+                'session_span_churn_us',
+            ],
+            'recovery_changes': ['recovery_attempt_count', 'recovery_correct_count'],
+            'median_changes': [
+                'timed_correct_recent_count', 'timed_correct_previous_count',
+                'median_time_recent_half_ms', 'median_time_previous_half_ms',
+            ],
+        },
+        counts,
+        measures,
+        ['last_activity_date']
+    ) }}
+),
+
+changes_by_day as (
+    select
+        changes.student_id,
+        changes.changed_on,
+        max(changes.last_activity_date) as last_activity_date,
+        {% for count in counts -%}
+            sum(changes.{{ count }})::int as {{ count }},
+        {% endfor -%}
+        {% for measure in measures -%}
+            sum(changes.{{ measure }}) as {{ measure }}{{ ',' if not loop.last }}
+        {% endfor %}
+    from changes
+    group by changes.student_id, changes.changed_on
+),
+
+periods as (
+    select
+        changes_by_day.student_id,
+        changes_by_day.changed_on as valid_from,
+        lead(changes_by_day.changed_on) over so_far as valid_to,
+        max(changes_by_day.last_activity_date) over so_far as last_activity_date,
+        {% for count in counts -%}
+            (sum(changes_by_day.{{ count }}) over so_far)::int as {{ count }},
+        {% endfor -%}
+        {% for measure in measures -%}
+            sum(changes_by_day.{{ measure }}) over so_far as {{ measure }}
+            {{- ',' if not loop.last }}
+        {% endfor %}
+    from changes_by_day
+    window so_far as (
+        partition by changes_by_day.student_id
+        order by changes_by_day.changed_on
+    )
+)
+
+select periods.*
+from periods
+where periods.attempt_count_population > 0

@@ -1,0 +1,66 @@
+with daily_kpis as (
+    select * from {{ ref('fct_student_daily_kpis') }}
+),
+
+last_build as (
+    select model_builds.as_of_date
+    from {{ source('ops', 'model_builds') }} as model_builds
+    where model_builds.model = 'fct_student_daily_kpis'
+),
+
+first_week as (
+    select {{ week_start('min(daily_kpis.kpi_date)') }} as week_start
+    from daily_kpis
+),
+
+-- Weeks are joined by the day that stands for them, so that a reader of one week reads
+-- one day.
+weeks as (
+    select
+        week_numbers.week_number * 7 + first_week.week_start as week_start,
+        least(week_numbers.week_number * 7 + first_week.week_start + 6, last_build.as_of_date)
+            as as_of_date,
+        week_numbers.week_number * 7 + first_week.week_start + 6 <= last_build.as_of_date
+            as is_complete
+    from last_build
+    cross join first_week
+    cross join lateral generate_series(
+        0, {{ days_between('first_week.week_start', 'last_build.as_of_date') }} / 7
+    ) as week_numbers (week_number)
+),
+
+weekly_kpis as (
+    select
+        daily_kpis.student_id,
+        weeks.week_start,
+        weeks.as_of_date,
+        weeks.is_complete,
+        daily_kpis.improvement_index,
+        daily_kpis.improvement_basis,
+        daily_kpis.improvement_null_reason,
+        daily_kpis.theta_difference,
+        daily_kpis.theta_difference_standard_error,
+        daily_kpis.time_efficiency,
+        daily_kpis.time_efficiency_null_reason,
+        daily_kpis.recovery_rate,
+        daily_kpis.recovery_null_reason,
+        daily_kpis.recovery_attempt_count,
+        daily_kpis.engagement,
+        daily_kpis.engagement_null_reason,
+        daily_kpis.goal_probability,
+        daily_kpis.goal_null_reason,
+        daily_kpis.churn_risk,
+        daily_kpis.theta,
+        daily_kpis.standard_error,
+        daily_kpis.run_id,
+        daily_kpis.attempt_count_recent,
+        daily_kpis.session_count_recent,
+        daily_kpis.graded_recent_short_count,
+        daily_kpis.graded_previous_short_count,
+        daily_kpis.days_since_last_activity,
+        daily_kpis.built_at
+    from weeks
+    inner join daily_kpis on weeks.as_of_date = daily_kpis.kpi_date
+)
+
+select * from weekly_kpis
