@@ -27,6 +27,8 @@ def test_the_same_options_give_the_same_bytes(small_sample: Sample, tmp_path: Pa
     write_sample(small_sample.options, tmp_path)
     assert digests(tmp_path) == digests(small_sample.out)
     assert len(digests(tmp_path)) == len(TABLES) + 5
+    stamps = {table_path(tmp_path, table).read_bytes()[4:8] for table in TABLES}
+    assert stamps == {bytes(4)}, "gzip holds the time of writing"
 
 
 def test_another_seed_gives_other_results(small_sample: Sample, tmp_path: Path) -> None:
