@@ -28,23 +28,17 @@
                 else 'questions_not_an_array'
             end as element_type,
             element.value ->> 'question_id' as item_id,
-            jsonb_typeof(element.value -> 'question_id') as item_type,
+            element.value -> 'question_id' as raw_item_id,
             element.value ->> 'topic' as topic,
-            jsonb_typeof(element.value -> 'topic') as topic_type,
-            coalesce(element.value ->> 'is_correct', element.value ->> 'correct')
-                as graded,
+            element.value -> 'topic' as raw_topic,
             coalesce(
-                nullif(jsonb_typeof(element.value -> 'is_correct'), 'null'),
-                jsonb_typeof(element.value -> 'correct')
-            ) as graded_type,
+                nullif(element.value -> 'is_correct', 'null'), element.value -> 'correct'
+            ) as graded,
             element.value ->> 'user_answer' as user_answer,
             coalesce(element.value ? 'user_answer', false) as is_answer_delivered,
             element.value -> 'time_spent_sec' as response_time,
-            jsonb_typeof(element.value -> 'time_spent_sec') as response_time_type,
             element.value -> 'used_hints' as hints,
-            jsonb_typeof(element.value -> 'used_hints') as hints_type,
-            element.value ->> 'answered_at' as answered_at,
-            jsonb_typeof(element.value -> 'answered_at') as answered_at_type
+            element.value ->> 'answered_at' as answered_at
         from (
             select
                 questions.value,
@@ -62,59 +56,70 @@
     )
 {% endmacro %}
 
-{% macro response_time_ms(type, value) %}
+{% macro json_number(value) %}
+    {{- return(adapter.dispatch('json_number')(value)) -}}
+{% endmacro %}
+
+{% macro postgres__json_number(value) %}
+    {{- return(
+        "case when jsonb_typeof(" ~ value ~ ") = 'number' then cast(" ~ value
+        ~ " as numeric) end"
+    ) -}}
+{% endmacro %}
+
+{% macro json_boolean(value) %}
+    {{- return(adapter.dispatch('json_boolean')(value)) -}}
+{% endmacro %}
+
+{% macro postgres__json_boolean(value) %}
+    {{- return("case " ~ value ~ " when 'true' then true when 'false' then false end") -}}
+{% endmacro %}
+
+{% macro is_json_given(value) %}
+    {{- return(adapter.dispatch('is_json_given')(value)) -}}
+{% endmacro %}
+
+{% macro postgres__is_json_given(value) %}
+    {{- return("coalesce(" ~ value ~ " <> 'null', false)") -}}
+{% endmacro %}
+
+{% macro is_json_name(value, text) %}
+    {{- return(adapter.dispatch('is_json_name')(value, text)) -}}
+{% endmacro %}
+
+{% macro postgres__is_json_name(value, text) %}
+    {#- Only a text that could be something else is worth asking for its type. -#}
     case
-        when {{ type }} = 'number'
-            then
-                case
-                    when
-                        cast({{ value }} as numeric)
-                        between 0 and {{ var('response_time_max_seconds') }}
-                        then cast(round(cast({{ value }} as numeric) * 1000) as integer)
-                end
+        when left({{ text }}, 1) in ('{', '[') or {{ text }} in ('true', 'false')
+            then jsonb_typeof({{ value }}) = 'string'
+        else true
     end
+    and octet_length({{ text }}) <= {{ id_max_bytes() }}
 {% endmacro %}
 
-{% macro hint_count(type, value) %}
-    case
-        when {{ type }} = 'number'
-            then
-                case
-                    when
-                        cast({{ value }} as numeric) between 0 and {{ var('hint_count_max') }}
-                        and cast({{ value }} as numeric) = trunc(cast({{ value }} as numeric))
-                        then cast(cast({{ value }} as numeric) as integer)
-                end
-    end
+{% macro parsed_timestamp(text) %}
+    {{- return(adapter.dispatch('parsed_timestamp')(text)) -}}
 {% endmacro %}
 
-{% macro parsed_timestamp(type, text) %}
-    {{- return(adapter.dispatch('parsed_timestamp')(type, text)) -}}
-{% endmacro %}
-
-{% macro postgres__parsed_timestamp(type, text) %}
+{% macro postgres__parsed_timestamp(text) %}
     {#-
-        An ISO 8601 date and time; without a zone it is UTC. The two LIKEs and the
-        translate keep out what PostgreSQL would also read ("now", "infinity",
-        "2024-05-01 10:00 KST", the year 20226), at a tenth of a regular expression's cost.
+        An ISO 8601 date and time; without a zone it is UTC. LIKE and translate keep out
+        what PostgreSQL would also read ("now", "infinity", "2024-05-01 10:00 KST", the
+        year 20226), at a tenth of a regular expression's cost.
     -#}
     case
-        when
-            {{ type }} = 'string'
-            and length({{ text }}) <= 40
-            and (
-                {{ text }} like '____-__-__T__:__%' or {{ text }} like '____-__-__ __:__%'
-            )
+        when length({{ text }}) > 40 then null
+        when {{ text }} like '____-__-__T__:__%' or {{ text }} like '____-__-__ __:__%'
             then
                 case translate(substr({{ text }}, 12), '0123456789:.', '')
+                    when 'Z' then {{ valid_timestamptz(text) }}
+                    when '+' then {{ valid_timestamptz(text) }}
+                    when '-' then {{ valid_timestamptz(text) }}
                     when '' then
                         case
                             when pg_input_is_valid({{ text }}, 'timestamp')
                                 then cast({{ text }} as timestamp) at time zone 'UTC'
                         end
-                    when 'Z' then {{ valid_timestamptz(text) }}
-                    when '+' then {{ valid_timestamptz(text) }}
-                    when '-' then {{ valid_timestamptz(text) }}
                 end
     end
 {% endmacro %}
@@ -124,15 +129,6 @@
         "case when pg_input_is_valid(" ~ text ~ ", 'timestamptz') then cast(" ~ text
         ~ " as timestamptz) end"
     ) -}}
-{% endmacro %}
-
-{% macro topic_text(type, value) %}
-    case
-        when
-            {{ type }} in ('string', 'number')
-            and octet_length({{ value }}) <= {{ id_max_bytes() }}
-            then nullif(btrim({{ value }}), '')
-    end
 {% endmacro %}
 
 {% macro within_bounds(value, lowest, highest) %}
@@ -152,13 +148,10 @@
         when element.element_type <> 'object' then 'not_an_object'
         when coalesce(results.student_id, '') = '' then 'missing_user'
         when octet_length(results.student_id) > {{ id_max_bytes() }} then 'bad_user'
-        when coalesce(element.item_type, 'null') = 'null' then 'missing_item'
-        when btrim(element.item_id) = '' then 'missing_item'
-        when element.item_type not in ('string', 'number') then 'bad_item'
-        when octet_length(element.item_id) > {{ id_max_bytes() }} then 'bad_item'
-        when element.graded_type not in ('boolean', 'null') then 'bad_is_correct'
-        when coalesce(element.answered_at, sessions.ended_at, results.created_at) is null
-            then 'missing_time'
+        when coalesce(btrim(element.item_id), '') = '' then 'missing_item'
+        when not element.is_item_usable then 'bad_item'
+        when element.is_graded and element.is_correct is null then 'bad_is_correct'
+        when coalesce(sessions.ended_at, results.created_at) is null then 'missing_time'
     end
 {% endmacro %}
 

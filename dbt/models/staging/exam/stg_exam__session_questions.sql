@@ -25,10 +25,7 @@ select
     element.hint_count,
 
     ---------- booleans
-    case
-        when element.is_answered and element.graded_type = 'boolean'
-            then element.graded = 'true'
-    end as is_correct,
+    case when element.is_answered then element.is_correct end as is_correct,
     element.is_answered,
     element.topic_id is null as is_topic_from_question,
     element.is_response_time_delivered and element.response_time_ms is null
@@ -51,37 +48,65 @@ left join {{ ref('stg_exam__sessions') }} as sessions
     on results.session_id = sessions.session_id
 cross join lateral (
     select
-        parsed.*,
+        parsed.position,
+        parsed.raw_element,
+        parsed.element_type,
+        parsed.item_id,
+        parsed.is_item_usable,
+        parsed.topic_id,
+        parsed.is_topic_delivered,
+        parsed.is_correct,
+        parsed.is_graded,
+        parsed.user_answer,
+        parsed.is_answered,
+        cast(
+            round(
+                1000 * {{ within_bounds(
+                    'parsed.response_time_seconds', 0, var('response_time_max_seconds')
+                ) }}
+            ) as integer
+        ) as response_time_ms,
+        parsed.is_response_time_delivered,
+        cast(
+            case
+                when parsed.hint_count = trunc(parsed.hint_count)
+                    then {{ within_bounds(
+                        'parsed.hint_count', 0, var('hint_count_max')
+                    ) }}
+            end as integer
+        ) as hint_count,
+        parsed.is_hint_count_delivered,
         {{ within_bounds(
-            'parsed.delivered_answered_at',
+            'parsed.answered_at',
             'sessions.started_at - ' ~ answered_at_tolerance(),
             'results.created_at + ' ~ answered_at_tolerance(),
-        ) }} as answered_at
+        ) }} as answered_at,
+        parsed.is_answered_at_delivered
     from (
         select
             field.position,
             field.raw_element,
             field.element_type,
             field.item_id,
-            field.item_type,
-            field.graded,
-            field.graded_type,
+            {{ is_json_name('field.raw_item_id', 'field.item_id') }} as is_item_usable,
+            case
+                when {{ is_json_name('field.raw_topic', 'field.topic') }}
+                    then nullif(btrim(field.topic), '')
+            end as topic_id,
+            coalesce(btrim(field.topic) <> '', false) as is_topic_delivered,
+            {{ json_boolean('field.graded') }} as is_correct,
+            {{ is_json_given('field.graded') }} as is_graded,
             field.user_answer,
-            {{ topic_text('field.topic_type', 'field.topic') }} as topic_id,
-            {{ response_time_ms('field.response_time_type', 'field.response_time') }}
-                as response_time_ms,
-            {{ hint_count('field.hints_type', 'field.hints') }} as hint_count,
-            {{ parsed_timestamp('field.answered_at_type', 'field.answered_at') }}
-                as delivered_answered_at,
-            field.topic_type <> 'null' and btrim(field.topic) <> '' as is_topic_delivered,
-            coalesce(field.response_time_type <> 'null', false)
-                as is_response_time_delivered,
-            coalesce(field.hints_type <> 'null', false) as is_hint_count_delivered,
-            coalesce(field.answered_at_type <> 'null', false) as is_answered_at_delivered,
-            not (
-                field.is_answer_delivered
-                and coalesce(btrim(field.user_answer), '') in ('', '[]', '{}')
-            ) as is_answered
+            case
+                when field.user_answer is null then not field.is_answer_delivered
+                else btrim(field.user_answer) not in ('', '[]', '{}')
+            end as is_answered,
+            {{ json_number('field.response_time') }} as response_time_seconds,
+            {{ is_json_given('field.response_time') }} as is_response_time_delivered,
+            {{ json_number('field.hints') }} as hint_count,
+            {{ is_json_given('field.hints') }} as is_hint_count_delivered,
+            {{ parsed_timestamp('field.answered_at') }} as answered_at,
+            field.answered_at is not null as is_answered_at_delivered
         from {{ delivered_elements('results.result_json') }} as field
         offset 0
     ) as parsed

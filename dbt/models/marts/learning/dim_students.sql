@@ -1,0 +1,110 @@
+{{ config(
+    materialized='table',
+    indexes=[{'columns': ['student_id'], 'unique': true}]
+) }}
+
+with
+
+sessions as (
+
+    select * from {{ ref('fct_sessions') }}
+
+),
+
+profiles as (
+
+    select * from {{ ref('stg_exam__student_profiles') }}
+
+),
+
+classrooms as (
+
+    select * from {{ ref('stg_exam__classrooms') }}
+
+),
+
+classroom_students as (
+
+    select * from {{ ref('stg_exam__classroom_students') }}
+
+),
+
+-- The class joined last is the one that counts; the id settles a tie.
+current_classrooms as (
+
+    select distinct on (classroom_students.student_id)
+        classroom_students.student_id,
+        classroom_students.classroom_id,
+        classrooms.classroom_name,
+        classrooms.org_id
+    from classroom_students
+    left join classrooms
+        on classroom_students.classroom_id = classrooms.classroom_id
+    where
+        classroom_students.from_date <= {{ as_of_date() }}
+        and coalesce(classroom_students.to_date, 'infinity') >= {{ as_of_date() }}
+    order by
+        classroom_students.student_id asc,
+        classroom_students.from_date desc,
+        classroom_students.classroom_id asc
+
+),
+
+session_activity as (
+
+    select
+        student_id,
+        min(first_attempt_date) as first_attempt_date,
+        max(greatest(session_date, last_attempt_date)) as last_activity_date
+    from sessions
+    where session_date <= {{ as_of_date() }}
+    group by student_id
+
+),
+
+last_organisations as (
+
+    select distinct on (student_id)
+        student_id,
+        org_id
+    from sessions
+    where session_date <= {{ as_of_date() }} and org_id is not null
+    order by student_id asc, started_at desc, session_id desc
+
+),
+
+students as (
+
+    select student_id from session_activity
+    union
+    select student_id from profiles
+
+),
+
+final as (
+
+    select
+        students.student_id,
+        profiles.display_name,
+        profiles.locale,
+        profiles.grade,
+        profiles.group_labels,
+        profiles.report_formats,
+        coalesce(current_classrooms.org_id, last_organisations.org_id) as org_id,
+        current_classrooms.classroom_id,
+        current_classrooms.classroom_name,
+        session_activity.first_attempt_date,
+        session_activity.last_activity_date
+    from students
+    left join profiles
+        on students.student_id = profiles.student_id
+    left join current_classrooms
+        on students.student_id = current_classrooms.student_id
+    left join session_activity
+        on students.student_id = session_activity.student_id
+    left join last_organisations
+        on students.student_id = last_organisations.student_id
+
+)
+
+select * from final
