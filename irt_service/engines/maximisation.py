@@ -111,7 +111,7 @@ def logistic_objective(
     point: Floats, sums: tuple[float, float], answered: Floats, theta: Floats, priors: Priors
 ) -> float:
     """Expected log posterior of an item without guessing at (a, d)."""
-    value = point[0] * sums[1] + point[1] * sums[0] + slope_prior(point[0], priors)[0]
+    value: float = point[0] * sums[1] + point[1] * sums[0] + slope_prior(point[0], priors)[0]
     for q in range(len(theta)):
         eta = point[0] * theta[q] + point[1]
         value -= answered[q] * (max(eta, 0.0) + math.log1p(math.exp(-abs(eta))))
