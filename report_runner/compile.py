@@ -33,7 +33,17 @@ _READER = (
     "-subscript-superscript-strikeout-citations-yaml_metadata_block-implicit_figures"
 )
 # What a report's bytes depend on besides its inputs.
-_SOURCES = ("sections", "practice", "wording", "charts", "catalogue", "text", "render", "compile")
+_SOURCES = (
+    "sections",
+    "practice",
+    "wording",
+    "views",
+    "charts",
+    "catalogue",
+    "text",
+    "render",
+    "compile",
+)
 _ENGINES = ("jinja2", "babel", "pypandoc_binary")
 
 

@@ -1,11 +1,5 @@
-"""The words of a student report: what `sections` found, said in one language.
+"""The words of a student report: what `sections` found, said in one language."""
 
-The result is the one object that templates see. Everything in it is plain text except
-`Fragment`s, the charts, which are markup that this package made.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 
 from report_runner.catalogue import Language, half_up
@@ -22,89 +16,19 @@ from report_runner.sections import (
     Topic,
 )
 from report_runner.text import clean_text
+from report_runner.views import (
+    GoalText,
+    PracticeText,
+    ScoreText,
+    TopicText,
+    Value,
+    WeeklyReportText,
+)
 
 # probability of a goal -> message; the first that is reached counts
 _GOAL_WORDS = ((0.95, "reached"), (0.65, "high"), (0.4, "even"), (0.15, "low"), (0.0, "far"))
 _EVEN = 0.5
 _TREND_CHART_POINTS = 2
-
-
-@dataclass(frozen=True)
-class Value:
-    """A number as it is shown, as the marts hold it, and what stands beside it."""
-
-    name: str
-    shown: str
-    raw: str
-    before: str = ""
-    words: str = ""
-    meaning: str = ""
-
-
-@dataclass(frozen=True)
-class ScoreText:
-    """The ability in words, with its trend."""
-
-    shown: str
-    raw: str
-    range: str
-    change: str
-    charts: tuple[Fragment, ...]
-
-
-@dataclass(frozen=True)
-class TopicText:
-    """One topic that stands out."""
-
-    name: str
-    rate: str
-
-
-@dataclass(frozen=True)
-class PracticeText:
-    """One topic to practise and its items."""
-
-    name: str
-    reason: str
-    items: tuple[Mapping[str, str], ...]
-
-
-@dataclass(frozen=True)
-class GoalText:
-    """One goal in words."""
-
-    name: str
-    target: str
-    due: str
-    shown: str
-    raw: str
-    words: str
-    gap: str
-
-
-@dataclass(frozen=True)
-class WeeklyReportText:
-    """Everything a template of the weekly report can show."""
-
-    document_title: str
-    student: str
-    group: str
-    period: str
-    running: str
-    headline: str
-    lead: tuple[str, ...]
-    activity: tuple[Value, ...]
-    score: ScoreText | None
-    kpis: tuple[Value, ...]
-    missing_kpis: str
-    topic_charts: tuple[Fragment, ...]
-    strong_topics: tuple[TopicText, ...]
-    weak_topics: tuple[TopicText, ...]
-    practice: tuple[PracticeText, ...]
-    goals: tuple[GoalText, ...]
-    has_own_goals: bool
-    short: tuple[str, ...]
-    as_of: str
 
 
 def say(report: StudentReport, language: Language) -> WeeklyReportText:
@@ -115,15 +39,15 @@ def say(report: StudentReport, language: Language) -> WeeklyReportText:
     student = (
         language.text("page.student", name=name)
         if name
-        else language.text("page.student_without_name", id=clean_text(report.student_id))
+        else language.text("page.student_without_name", id=_visible(report.student_id))
     )
     as_of = language.day(week.as_of_date)
-    group = [clean_text(part) for part in (report.grade, report.classroom) if part]
+    group = [clean_text(part or "") for part in (report.grade, report.classroom)]
     names = ", ".join(language.text(f"kpis.{kpi}.name") for kpi in report.missing_kpis)
     return WeeklyReportText(
         document_title=language.text("page.document_title", student=student, period=period),
         student=student,
-        group=" · ".join(group),
+        group=" · ".join(part for part in group if part),
         period=period,
         running="" if week.is_complete else language.text("page.running", date=as_of),
         headline=_headline(report, language),
@@ -143,6 +67,11 @@ def say(report: StudentReport, language: Language) -> WeeklyReportText:
     )
 
 
+def _visible(value: str) -> str:
+    """Return a name that can be seen, whatever stands in its place."""
+    return clean_text(value) or "—"
+
+
 def _headline(report: StudentReport, language: Language) -> str:
     values: dict[str, str] = {}
     if report.headline == "growth" and report.score and report.score.change:
@@ -153,7 +82,7 @@ def _headline(report: StudentReport, language: Language) -> str:
         values["rate"] = language.percent(rate)
     elif report.headline == "topic":
         best = next(topic for topic in report.topics if topic.strength == "strong")
-        values["topic"] = clean_text(best.topic_id)
+        values["topic"] = _visible(best.topic_id)
     return language.text(f"headline.{report.headline}", **values)
 
 
@@ -172,7 +101,7 @@ def _lead(report: StudentReport, language: Language) -> tuple[str, ...]:
         ]
     weakest = [topic for topic in report.topics if topic.strength == "weak"]
     if weakest:
-        sentences.append(language.text("lead.focus", topic=clean_text(weakest[-1].topic_id)))
+        sentences.append(language.text("lead.focus", topic=_visible(weakest[-1].topic_id)))
     return tuple(sentences)
 
 
@@ -324,7 +253,7 @@ def _topic_charts(topics: tuple[Topic, ...], language: Language) -> tuple[Fragme
     description = ", ".join(
         language.text(
             "topics.chart_item",
-            topic=clean_text(topic.topic_id),
+            topic=_visible(topic.topic_id),
             rate=language.percent(topic.correct_rate),
         )
         for topic in topics
@@ -340,7 +269,7 @@ def _standing_out(
 ) -> tuple[TopicText, ...]:
     return tuple(
         TopicText(
-            name=clean_text(topic.topic_id),
+            name=_visible(topic.topic_id),
             rate=language.text(
                 "topics.rate",
                 count=language.number(topic.graded_count),
@@ -357,7 +286,7 @@ def _practice(practice: Practice, language: Language) -> PracticeText:
     if practice.topic_id is None:
         name, reason = language.text("practice.other"), ""
     else:
-        name = language.text("practice.topic", topic=clean_text(practice.topic_id))
+        name = language.text("practice.topic", topic=_visible(practice.topic_id))
         if practice.is_weak:
             reason = language.text("practice.weak")
         elif practice.correct_rate is None:
@@ -366,7 +295,7 @@ def _practice(practice: Practice, language: Language) -> PracticeText:
             reason = language.text("practice.rate", rate=language.percent(practice.correct_rate))
     items = []
     for item in practice.items:
-        label = language.text("practice.item", id=clean_text(item.item_id))
+        label = language.text("practice.item", id=_visible(item.item_id))
         content = clean_text(item.content or "")
         chance = language.text("practice.chance", rate=language.percent(item.probability))
         note = f"{label} · {chance}" if content else chance
@@ -389,7 +318,7 @@ def _goal(goal: Goal, language: Language) -> GoalText:
     return GoalText(
         name=language.text("goals.overall")
         if goal.topic_id is None
-        else language.text("goals.topic", topic=clean_text(goal.topic_id)),
+        else language.text("goals.topic", topic=_visible(goal.topic_id)),
         target=language.text("goals.target", target=language.number(goal.target)),
         due=due,
         shown=language.percent(goal.probability),
