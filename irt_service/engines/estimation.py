@@ -44,7 +44,7 @@ class Estimate:
         sd: latent SD.
         log_likelihood: marginal log likelihood of the responses, at the last E-step's point.
         log_prior: log prior density there.
-        path: penalised log likelihood of each cycle.
+        path: penalised log likelihood of each cycle that was kept.
         change: largest change of the last cycle.
         is_converged: change below the tolerance.
         diverging: items without a finite maximum; if any, nothing else is an estimate.
@@ -215,33 +215,40 @@ def estimate(
     anderson = Anderson()
     state = State(problem.start, 0.0, 1.0)
     image = state
-    best = -np.inf
     path: list[float] = []
     change = np.inf
     log_likelihood = log_prior = -np.inf
     steepest = RESOLVED_RISE / float(grid.nodes[1] - grid.nodes[0])
     diverging = np.zeros(len(problem.start), np.bool_)
-    while len(path) < iterations_left:
+    is_plain = True
+    iterations = 0
+    while iterations < iterations_left:
+        iterations += 1
         expected = expect(bank_of(state.points), state.mean, state.sd)
         log_prior = cycle.log_prior(state.points)
         log_likelihood = expected.log_likelihood
         reached = log_likelihood + log_prior
-        path.append(reached)
-        if not reached >= best - RELATIVE_FALL * abs(best):
+        if not (is_plain or reached >= path[-1] - RELATIVE_FALL * abs(path[-1])):
             # The accelerated point is worse than the last one: take the plain step instead.
             anderson.restart()
-            state, best = image, -np.inf
+            state, is_plain = image, True
             continue
-        best = reached
+        path.append(reached)
         image = cycle.maximise(state, expected)
         vector, image_vector = packing.pack(state), packing.pack(image)
         change = float(np.abs(image_vector - vector).max())
         report(reached, change)
         too_far = np.abs(image.points[:, :2]) * [image.sd, 1.0] > [steepest, LARGEST_INTERCEPT]
         diverging = problem.is_free & (too_far.any(axis=1) | ~np.isfinite(image.points[:, 1]))
+        if diverging.any() and not is_plain:
+            # An accelerated step may overshoot; only EM itself may call an item lost.
+            anderson.restart()
+            state, is_plain = image, True
+            continue
         if diverging.any() or image.sd < SMALLEST_SD or change < settings.tolerance:
             break
         state = packing.unpack(anderson.propose(vector, image_vector), image)
+        is_plain = anderson.has_restarted
     return Estimate(
         points=image.points,
         mean=image.mean,
@@ -251,7 +258,7 @@ def estimate(
         path=tuple(path),
         change=change,
         is_converged=change < settings.tolerance and not diverging.any(),
-        iterations=len(path),
+        iterations=iterations,
         diverging=diverging,
         has_collapsed=image.sd < SMALLEST_SD,
     )
