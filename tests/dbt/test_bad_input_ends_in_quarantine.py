@@ -1,0 +1,242 @@
+"""Whatever a result holds, each delivered question is an attempt or a reject with a reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.conftest import Database, DatabaseFactory
+from tests.dbt.deliveries import SELECT_FACTS, answer, deliver, visit
+from tests.dbt_runner import DbtRunner
+
+SQL_ID = "'; drop table exam.exam_results; --"
+EMOJI = "🧮 수학"
+LONG_TEXT = "x" * 10_000_000
+
+# What questions holds when it is not an array: one reject, at position 0.
+NOT_ARRAYS: dict[str, object] = {
+    "null": {"questions": None},
+    "text": {"questions": "none"},
+    "object": {"questions": {"question_id": "q1"}},
+    "number": {"questions": 7},
+    "absent": {"other": []},
+    "scalar": 5,
+    "array": [answer("q1")],
+    "no-document": None,
+}
+
+# An element, and the reason for which it is rejected.
+REJECTED: list[tuple[object, str]] = [
+    (5, "not_an_object"),
+    (None, "not_an_object"),
+    ("text", "not_an_object"),
+    (LONG_TEXT, "not_an_object"),
+    ([[answer("q1")]], "not_an_object"),
+    ({}, "missing_item"),
+    (answer(None), "missing_item"),
+    (answer(""), "missing_item"),
+    (answer("  "), "missing_item"),
+    (answer(True), "bad_item"),
+    (answer({"id": 1}), "bad_item"),
+    (answer(["q1"]), "bad_item"),
+    (answer(LONG_TEXT), "bad_item"),
+    (answer("q1", is_correct="yes"), "bad_is_correct"),
+    (answer("q1", is_correct="true"), "bad_is_correct"),
+    (answer("q1", is_correct=1), "bad_is_correct"),
+    (answer("q1", is_correct=[]), "bad_is_correct"),
+    ({"question_id": "q1", "correct": "no"}, "bad_is_correct"),
+]
+
+# An element, and columns of the attempt that it is.
+ACCEPTED: list[tuple[dict[str, object], dict[str, object]]] = [
+    (answer("q_stub_3"), {"item_id": "q_stub_3", "is_correct": True, "response_time_ms": None}),
+    (answer(0), {"item_id": "0"}),
+    (answer(17), {"item_id": "17"}),
+    (answer("{x}"), {"item_id": "{x}"}),
+    (answer(EMOJI, topic=EMOJI), {"item_id": EMOJI, "topic_id": EMOJI}),
+    (answer("q1", is_correct=None), {"is_correct": None, "is_answered": True}),
+    ({"question_id": "q1"}, {"is_correct": None, "is_answered": True}),
+    ({"question_id": "q1", "correct": False}, {"is_correct": False}),
+    ({"question_id": "q1", "is_correct": None, "correct": True}, {"is_correct": True}),
+    (answer("q1", user_answer=None), {"is_answered": False, "is_correct": None}),
+    (answer("q1", user_answer=""), {"is_answered": False, "is_correct": None}),
+    (answer("q1", user_answer="B"), {"is_answered": True, "user_answer": "B"}),
+    (answer("q1", user_answer=0), {"is_answered": True, "user_answer": "0"}),
+    (answer("q1", time_spent_sec=0), {"response_time_ms": 0, "has_invalid_response_time": False}),
+    (answer("q1", time_spent_sec=60.7), {"response_time_ms": 60_700}),
+    (answer("q1", time_spent_sec=86_400), {"response_time_ms": 86_400_000}),
+    (answer("q1", time_spent_sec=None), {"has_invalid_response_time": False}),
+    *[
+        (
+            answer("q1", time_spent_sec=impossible),
+            {"response_time_ms": None, "has_invalid_response_time": True, "is_correct": True},
+        )
+        for impossible in (-1, -0.001, 86_400.001, 10**300, "NaN", "12", True, [], {})
+    ],
+    (answer("q1", used_hints=3), {"hint_count": 3, "has_invalid_hint_count": False}),
+    *[
+        (
+            answer("q1", used_hints=impossible),
+            {"hint_count": None, "has_invalid_hint_count": True, "is_correct": True},
+        )
+        for impossible in (-1, 0.5, 10**30, "NaN", "2", True, [1])
+    ],
+    (answer("q1", topic=4), {"topic_id": "4", "has_invalid_topic": False}),
+    (answer("q1", topic=""), {"topic_id": None, "has_invalid_topic": False}),
+    (answer("q1", topic=["a"]), {"topic_id": None, "has_invalid_topic": True}),
+    (answer("q1", topic=LONG_TEXT), {"topic_id": None, "has_invalid_topic": True}),
+]
+
+# answered_at as delivered, and as read: None is the session's end instead. The session
+# starts on 4 May at 10:00 UTC and ends at 11:00, the result is created at 12:00.
+SESSION_END = "2026-05-04T11:00:00+00:00"
+ANSWERED: list[tuple[object, str | None]] = [
+    ("2026-05-04T10:30:00Z", "2026-05-04T10:30:00+00:00"),
+    ("2026-05-04T19:30:00+09:00", "2026-05-04T10:30:00+00:00"),
+    ("2026-05-04T19:30:00.25+0900", "2026-05-04T10:30:00.250000+00:00"),
+    ("2026-05-04 10:30:00", "2026-05-04T10:30:00+00:00"),
+    ("2026-05-03T10:00:00Z", "2026-05-03T10:00:00+00:00"),
+    ("2026-05-05T12:00:00Z", "2026-05-05T12:00:00+00:00"),
+    ("2026-05-03T09:59:59.999999Z", None),
+    ("2026-05-05T12:00:00.000001Z", None),
+    ("20226-05-04T10:30:00Z", None),
+    ("2026-02-30T10:30:00Z", None),
+    ("2026-05-04", None),
+    ("2026-05-04T10:30:00 KST", None),
+    ("now", None),
+    ("today", None),
+    ("infinity", None),
+    ("", None),
+    (1_777_890_600, None),
+    ([], None),
+    (True, None),
+    (LONG_TEXT, None),
+]
+
+
+@pytest.fixture(scope="module")
+def built(new_database: DatabaseFactory, run_dbt: DbtRunner) -> Database:
+    """A database in which all of the above has been delivered and built."""
+    database = new_database()
+    with psycopg.connect(database.url) as connection:
+        for name, document in NOT_ARRAYS.items():
+            deliver(connection, f"not-array-{name}", document)
+        deliver(connection, "rejected", {"questions": [element for element, _ in REJECTED]})
+        deliver(connection, "accepted", {"questions": [element for element, _ in ACCEPTED]})
+        deliver(
+            connection,
+            "answered",
+            {"questions": [answer("q1", answered_at=given) for given, _ in ANSWERED]},
+        )
+        visit(connection, "answered", "2026-05-04T10:00:00Z", SESSION_END)
+        deliver(connection, "nobody", {"questions": [answer("q1"), 5]}, student_id=None)
+        deliver(connection, "empty-student", {"questions": [answer("q1")]}, student_id="")
+        deliver(connection, "long-student", {"questions": [answer("q1")]}, student_id="u" * 600)
+        deliver(connection, SQL_ID, {"questions": [answer(SQL_ID)]}, student_id=SQL_ID)
+        deliver(connection, "empty", {"questions": []})
+        deliver(connection, "failed", {"questions": [answer("q1"), 5]}, status="failed")
+    run_dbt("run", *SELECT_FACTS, database=database, vars={"as_of_date": "2026-05-10"})
+    return database
+
+
+def rows(database: Database, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """The rows of a query."""
+    with psycopg.connect(database.url, options="-c timezone=UTC") as connection:
+        return connection.execute(query.encode(), parameters).fetchall()
+
+
+def test_questions_that_are_no_array_are_one_reject_at_position_0(built: Database) -> None:
+    found = rows(
+        built,
+        "select session_id, position, reason from analytics.fct_rejected_questions"
+        " where session_id like 'not-array-%%'",
+    )
+    assert sorted(found) == sorted(
+        (f"not-array-{name}", 0, "questions_not_an_array") for name in NOT_ARRAYS
+    )
+
+
+def test_each_bad_element_is_rejected_for_its_reason(built: Database) -> None:
+    found = rows(
+        built,
+        "select position, reason from analytics.fct_rejected_questions"
+        " where session_id = 'rejected' order by position",
+    )
+    assert found == [(i, reason) for i, (_, reason) in enumerate(REJECTED, start=1)]
+
+
+@pytest.mark.parametrize(("number", "expected"), list(enumerate((e for _, e in ACCEPTED), 1)))
+def test_an_odd_element_is_an_attempt_all_the_same(
+    built: Database, number: int, expected: dict[str, object]
+) -> None:
+    found = rows(
+        built,
+        f"select {', '.join(expected)} from analytics.fct_attempts"  # noqa: S608 - fixed names
+        " where session_id = 'accepted' and position = %s",
+        number,
+    )
+    assert found == [tuple(expected.values())]
+
+
+@pytest.mark.parametrize(("number", "expected"), list(enumerate(ANSWERED, 1)))
+def test_only_a_possible_time_of_an_answer_counts(
+    built: Database, number: int, expected: tuple[object, str | None]
+) -> None:
+    (answered_at, is_invalid) = rows(
+        built,
+        "select answered_at, has_invalid_answered_at from analytics.fct_attempts"
+        " where session_id = 'answered' and position = %s",
+        number,
+    )[0]
+    given, read_as = expected
+    assert answered_at.isoformat() == (read_as or SESSION_END)
+    assert is_invalid == (read_as is None)
+
+
+def test_users_that_cannot_be_students_are_rejected(built: Database) -> None:
+    found = rows(
+        built,
+        "select session_id, position, reason from analytics.fct_rejected_questions"
+        " where session_id in ('nobody', 'empty-student', 'long-student') order by 1, 2",
+    )
+    assert found == [
+        ("empty-student", 1, "missing_user"),
+        ("long-student", 1, "bad_user"),
+        ("nobody", 1, "missing_user"),
+        ("nobody", 2, "not_an_object"),
+    ]
+
+
+def test_sql_in_ids_is_text(built: Database) -> None:
+    found = rows(
+        built,
+        "select session_id, student_id, item_id from analytics.fct_attempts where session_id = %s",
+        SQL_ID,
+    )
+    assert found == [(SQL_ID, SQL_ID, SQL_ID)]
+
+
+def test_nothing_delivered_is_lost(built: Database, run_dbt: DbtRunner) -> None:
+    run_dbt("test", "--select", "delivered_questions_are_all_accounted_for", database=built)
+    (count,) = rows(built, "select count(*) from analytics.fct_attempts")[0]
+    assert count == len(ACCEPTED) + len(ANSWERED) + 1
+
+
+def test_a_result_that_is_not_ready_delivers_nothing_yet(built: Database) -> None:
+    for relation in ("fct_attempts", "fct_rejected_questions", "fct_sessions"):
+        query = f"select * from analytics.{relation} where session_id = 'failed'"  # noqa: S608
+        assert rows(built, query) == []
+
+
+def test_the_time_zone_of_the_reader_changes_nothing(built: Database) -> None:
+    query = (
+        "select md5(string_agg(extract(epoch from answered_at)::text, ',' order by position))"
+        " from analytics.stg_exam__session_questions where session_id = 'answered'"
+    )
+    hashes = set()
+    for zone in ("UTC", "Asia/Seoul", "America/New_York"):
+        with psycopg.connect(built.url, options=f"-c timezone={zone}") as connection:
+            hashes.add(connection.execute(query.encode()).fetchone())
+    assert len(hashes) == 1
