@@ -123,3 +123,18 @@ def read_build_timezone(connection: Connection) -> str | None:
         )
     ).scalar_one_or_none()
     return zone
+
+
+def is_revoked(connection: Connection, run_id: str) -> bool:
+    """Whether the run was in force and was taken back."""
+    found: bool = connection.execute(
+        sa.text(
+            """
+            select coalesce(bool_and(revoked_at is not null), false)
+            from irt.publications
+            where run_id = :run_id
+            """
+        ),
+        {"run_id": run_id},
+    ).scalar_one()
+    return found
