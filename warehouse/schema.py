@@ -1,5 +1,6 @@
 """Brings the database's schema to the version of this code, and checks that it is there."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,8 @@ from warehouse.database import describe, require_reachable
 from warehouse.errors import SchemaVersionError, WarehouseError
 from warehouse.migrations import roles
 
+logger = logging.getLogger(__name__)
+
 WAREHOUSE = "warehouse"
 EXAM = "exam"
 VERSION_TABLE = "ops.schema_version"
@@ -28,11 +31,11 @@ _DEPENDENT_OBJECTS = "2BP01"
 def migrate(engine: Engine, *, with_exam: bool = False) -> list[str]:
     """Migrate to the newest version, in one transaction; return the revisions applied.
 
-    `with_exam` also creates the exam application's tables; it is refused where schema `exam`
-    holds tables that are not ours. Concurrent calls wait for each other.
+    `with_exam` also creates the exam application's tables, unless the application has made
+    them itself. Concurrent calls wait for each other.
 
-    Raises DatabaseUnavailableError, WarehouseError when a lock is not to be had or `exam` is
-    not ours, and SchemaVersionError when the database is ahead of this code.
+    Raises DatabaseUnavailableError, WarehouseError when a lock is not to be had or `exam` holds
+    something else, and SchemaVersionError when the database is ahead of this code.
     """
     require_reachable(engine)
     with _migrating(engine) as connection:
@@ -40,8 +43,7 @@ def migrate(engine: Engine, *, with_exam: bool = False) -> list[str]:
         _refuse_unknown(before)
         config = _config(connection)
         command.upgrade(config, f"{WAREHOUSE}@head")
-        if with_exam:
-            _refuse_foreign_exam(connection, before)
+        if with_exam and not _is_exam_foreign(connection, before):
             command.upgrade(config, f"{EXAM}@head")
         # Repeated on purpose: roles and tables of the application may have appeared since.
         if before:
@@ -164,17 +166,25 @@ def _refuse_unknown(revisions: set[str]) -> None:
         )
 
 
-def _refuse_foreign_exam(connection: Connection, revisions: set[str]) -> None:
+def _is_exam_foreign(connection: Connection, revisions: set[str]) -> bool:
+    """Say whether the application's own tables are there; refuse a schema that is neither."""
     if revisions & _branch(EXAM):
-        return
+        return False
     tables: int = connection.execute(
         sa.text(
             "select count(*) from pg_catalog.pg_class "
             "where relnamespace = to_regnamespace('exam') and relkind in ('r', 'p', 'v', 'm', 'f')"
         )
     ).scalar_one()
-    if tables:
+    if not tables:
+        return False
+    has_results: bool = connection.execute(
+        sa.text("select to_regclass('exam.exam_results') is not null")
+    ).scalar_one()
+    if not has_results:
         raise WarehouseError(
-            f"schema exam already holds {tables} relations that these migrations did not make; "
-            "--with-exam is for an empty database. Run python -m warehouse migrate without it"
+            f"schema exam holds {tables} relations that these migrations did not make, and no "
+            "exam_results: --with-exam creates the tables in an empty schema only"
         )
+    logger.info("schema exam holds the application's own tables; they are left alone")
+    return True

@@ -10,11 +10,4 @@ _FOLDER = Path(__file__).resolve().parent / "sql"
 def run_sql(name: str) -> None:
     """Run `sql/<name>` as it is: no parameters, so that `%` and `:` mean themselves."""
     statements = (_FOLDER / name).read_text(encoding="utf-8")
-    connection = op.get_bind().connection.dbapi_connection
-    if connection is None:
-        raise RuntimeError("migrations need a live connection; there is no offline mode")
-    cursor = connection.cursor()
-    try:
-        cursor.execute(statements)
-    finally:
-        cursor.close()
+    op.get_bind().exec_driver_sql(statements, execution_options={"no_parameters": True})
