@@ -43,6 +43,10 @@
             'kind': 'integer', 'lowest': 1, 'highest': 1000
         },
         'item_answer_count_max': {'kind': 'integer', 'lowest': 1, 'highest': 1000},
+        'backtest_active_days': {'kind': 'integer', 'lowest': 1, 'highest': 365},
+        'backtest_churn_outcome_days': {'kind': 'integer', 'lowest': 1, 'highest': 365},
+        'backtest_goal_outcome_days': {'kind': 'integer', 'lowest': 1, 'highest': 365},
+        'backtest_goal_min_responses': {'kind': 'integer', 'lowest': 1, 'highest': 1000},
     }) -}}
 {% endmacro %}
 
