@@ -32,7 +32,13 @@ def html_text(value: object) -> Fragment | Markup:
 
     A string that a template called safe is escaped like any other.
     """
-    return value if type(value) is Fragment else escape(clean_text(str(value)))
+    return value if type(value) is Fragment else _escaped(str(value))
+
+
+@lru_cache(maxsize=16384)
+def _escaped(value: str) -> Markup:
+    # Most of a page is the catalogue's sentences, the same on every page.
+    return escape(clean_text(value))
 
 
 def environment() -> Environment:

@@ -7,13 +7,16 @@ reader can see and what would change the text around it.
 import re
 import unicodedata
 
-# Zero-width and bidirectional controls; the joiner U+200D stays, emoji are built with it.
-_INVISIBLE = re.compile(
-    "[\u00ad\u061c\u115f\u1160\u180e\u200b\u200c\u200e\u200f\u202a-\u202e"
-    "\u2060-\u206f\u3164\ufdd0-\ufdef\ufeff\uffa0\ufff9-\uffff\U000e0000-\U000e00ff]"
+# What no reader sees: controls (but white space), surrogates, private use, noncharacters,
+# zero-width and bidirectional marks. The joiner U+200D stays, emoji are built with it.
+_UNSEEN = (
+    "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200c\u200e\u200f"
+    "\u202a-\u202e\u2060-\u206f\u3164\ud800-\uf8ff\ufdd0-\ufdef\ufeff\uffa0\ufff9-\uffff"
+    "\U000e0000-\U000e00ff\U000f0000-\U0010ffff"
 )
+_INVISIBLE = re.compile(f"[{_UNSEEN}]")
 _SPACES = re.compile(r"\s+")
-_UNPRINTABLE = frozenset({"Cc", "Cs", "Co"})
+_UNTIDY = re.compile(rf"[{_UNSEEN}]|[^\S ]|  |^ | $")
 
 _HANGUL_FIRST, _HANGUL_LAST, _FINALS = 0xAC00, 0xD7A3, 28
 _RIEUL = 8
@@ -37,15 +40,10 @@ def clean_text(value: str) -> str:
     Canonically composed; control, bidirectional, zero-width, and private-use characters
     are dropped, runs of white space become one space. Idempotent.
     """
-    if value.isascii() and value.isprintable() and "  " not in value:
-        return value.strip()
-    spaced = _SPACES.sub(" ", unicodedata.normalize("NFC", value))
-    visible = "".join(
-        character
-        for character in _INVISIBLE.sub("", spaced)
-        if unicodedata.category(character) not in _UNPRINTABLE
-    )
-    return _SPACES.sub(" ", unicodedata.normalize("NFC", visible)).strip()
+    if not _UNTIDY.search(value) and unicodedata.is_normalized("NFC", value):
+        return value
+    visible = unicodedata.normalize("NFC", _INVISIBLE.sub("", value))
+    return _SPACES.sub(" ", visible).strip()
 
 
 def shorten(value: str, width: float) -> str:
