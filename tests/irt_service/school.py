@@ -8,6 +8,7 @@ end to end.
 import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -129,6 +130,34 @@ def deliver(
     status: str = "ready",
 ) -> None:
     """Deliver a result, or deliver it again; questions are answered a minute apart."""
+    connection.execute(
+        sa.text(_UPSERT), _result(session_id, student, at, answers, topic=topic, status=status)
+    )
+
+
+_UPSERT = """
+insert into exam.exam_results
+    (session_id, user_id, status, result_json, created_at, updated_at)
+values
+    (:session_id, :student, :status,
+    jsonb_build_object('questions', cast(:questions as jsonb)), :at, :at)
+on conflict (session_id) do update set
+    user_id = excluded.user_id,
+    status = excluded.status,
+    result_json = excluded.result_json,
+    updated_at = exam_results.updated_at + interval '1 second'
+"""
+
+
+def _result(
+    session_id: str,
+    student: str | None,
+    at: datetime,
+    answers: Sequence[Answer],
+    *,
+    topic: str | None,
+    status: str,
+) -> dict[str, Any]:
     questions = [
         {
             "question_id": item,
@@ -138,29 +167,13 @@ def deliver(
         }
         for position, (item, is_correct) in enumerate(answers)
     ]
-    connection.execute(
-        sa.text(
-            """
-            insert into exam.exam_results
-                (session_id, user_id, status, result_json, created_at, updated_at)
-            values
-                (:session_id, :student, :status,
-                jsonb_build_object('questions', cast(:questions as jsonb)), :at, :at)
-            on conflict (session_id) do update set
-                user_id = excluded.user_id,
-                status = excluded.status,
-                result_json = excluded.result_json,
-                updated_at = exam_results.updated_at + interval '1 second'
-            """
-        ),
-        {
-            "session_id": session_id,
-            "student": student,
-            "status": status,
-            "questions": json.dumps(questions),
-            "at": at,
-        },
-    )
+    return {
+        "session_id": session_id,
+        "student": student,
+        "status": status,
+        "questions": json.dumps(questions),
+        "at": at,
+    }
 
 
 def deliver_school(engine: Engine, n_students: int = 150, n_items: int = 12, seed: int = 7) -> None:
@@ -168,21 +181,25 @@ def deliver_school(engine: Engine, n_students: int = 150, n_items: int = 12, see
     generator = np.random.default_rng(seed)
     discrimination = generator.uniform(0.8, 1.8, n_items)
     difficulty = np.linspace(-1.5, 1.5, n_items)
-    with engine.begin() as connection:
-        for number in range(n_students):
-            theta = generator.normal()
-            chance = 1 / (1 + np.exp(-discrimination * (theta - difficulty)))
-            correct = generator.random(n_items) < chance
-            items = generator.permutation(n_items)
-            for part in range(3):
-                answers = [(f"q_{j}", bool(correct[j])) for j in items[part::3]]
-                deliver(
-                    connection,
+    results = []
+    for number in range(n_students):
+        theta = generator.normal()
+        chance = 1 / (1 + np.exp(-discrimination * (theta - difficulty)))
+        correct = generator.random(n_items) < chance
+        items = generator.permutation(n_items)
+        for part in range(3):
+            results.append(
+                _result(
                     f"s_{number}_{part}",
                     f"student_{number}",
                     DAY_ONE + timedelta(days=20 * part, minutes=number),
-                    answers,
+                    [(f"q_{j}", bool(correct[j])) for j in items[part::3]],
+                    topic="algebra",
+                    status="ready",
                 )
+            )
+    with engine.begin() as connection:
+        connection.execute(sa.text(_UPSERT), results)
 
 
 def publish_parameters(
