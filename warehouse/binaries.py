@@ -41,7 +41,7 @@ def find_binaries(embedded: Path | None, search_path: str) -> Binaries:
     candidates += [
         Path(folder)
         for folder in search_path.split(os.pathsep)
-        if folder and (Path(folder) / "postgres").is_file()
+        if folder and os.access(Path(folder) / "postgres", os.X_OK)
     ]
     refused = []
     for folder in candidates:
@@ -50,7 +50,7 @@ def find_binaries(embedded: Path | None, search_path: str) -> Binaries:
             refused.append(f"{folder / 'postgres'} does not run")
         elif int(found.split(".")[0]) < MINIMUM_MAJOR:
             refused.append(f"{folder / 'postgres'} is PostgreSQL {found}")
-        elif not (folder / "initdb").is_file():
+        elif not os.access(folder / "initdb", os.X_OK):
             refused.append(f"{folder} has no initdb")
         else:
             return Binaries(folder=folder.resolve(), version=found)

@@ -12,7 +12,6 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError
 
 from warehouse import overview, schema
-from warehouse.academy import cli as academy
 from warehouse.database import create_engine, database_url, describe, require_reachable
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.ledger import step
@@ -170,6 +169,9 @@ def load_and_report(engine: Engine, path: Path, table: Table, rejects: Path) -> 
 
 
 def _sample(argv: list[str], settings: Settings) -> int:
+    # The simulator brings SciPy along, which no other command needs.
+    from warehouse.academy import cli as academy  # noqa: PLC0415
+
     is_loading = "--load" in argv
     only_if_new = "--load-if-new" in argv
     rest = [argument for argument in argv if argument not in ("--load", "--load-if-new")]

@@ -83,6 +83,8 @@ class LocalServer:
         with self._locked() as lock:
             if self.pid() is not None:
                 self._wait_until_ready(None)
+                # Whoever started it may have been killed before this.
+                self._create_database()
                 return False
             binaries = find_binaries(embedded_folder(), os.environ.get("PATH", os.defpath))
             owner = self._owner()
