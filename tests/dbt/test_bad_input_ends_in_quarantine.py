@@ -190,7 +190,7 @@ def test_only_a_possible_time_of_an_answer_counts(
         " where session_id = 'answered' and position = %s",
         number,
     )[0]
-    given, read_as = expected
+    _, read_as = expected
     assert answered_at.isoformat() == (read_as or SESSION_END)
     assert is_invalid == (read_as is None)
 

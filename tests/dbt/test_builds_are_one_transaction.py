@@ -1,0 +1,174 @@
+"""A build that dies leaves what was there, and one that is refused writes nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import psycopg
+import pytest
+
+from tests.conftest import Database, DatabaseFactory
+from tests.dbt.deliveries import SELECT_FACTS, answer, deliver, fact_differences, facts
+from tests.dbt_runner import DbtFailedError, DbtRunner
+
+VARS = {"as_of_date": "2026-06-01"}
+STATE = """
+select 'consumed', input_key, version from analytics_state.fct_attempts
+union all
+select 'revision', key, revision::text from analytics_state.fct_attempts__revisions
+union all
+select 'build', model, as_of_date::text || settings::text from ops.model_builds
+order by 1, 2, 3
+"""
+
+
+@pytest.fixture
+def built(database: Database, run_dbt: DbtRunner) -> Database:
+    """Two students, built; then two more sessions."""
+    with psycopg.connect(database.url) as connection:
+        for number in range(4):
+            deliver(connection, f"r{number}", {"questions": [answer("q1"), "bad"]})
+    run_dbt("run", *SELECT_FACTS, database=database, vars=VARS)
+    with psycopg.connect(database.url) as connection:
+        deliver(connection, "r0", {"questions": [answer("q2")]}, student_id="s2")
+        deliver(connection, "r9", {"questions": [answer("q1")]})
+    return database
+
+
+def state(database: Database) -> list[tuple[object, ...]]:
+    """What the models of the database have consumed and are builds of."""
+    with psycopg.connect(database.url) as connection:
+        return connection.execute(STATE).fetchall()
+
+
+def test_a_build_killed_at_its_last_statement_never_was(
+    built: Database, run_dbt: DbtRunner
+) -> None:
+    before = facts(built.url), state(built)
+    with psycopg.connect(built.url) as connection:
+        connection.execute(
+            """
+            create function pause() returns trigger language plpgsql as
+            $$ begin perform pg_sleep(60); return new; end $$;
+            create trigger pause before insert or update on ops.model_builds
+            for each row when (new.model = 'fct_attempts') execute function pause();
+            """
+        )
+    failures: list[str] = []
+
+    def build() -> None:
+        try:
+            run_dbt("run", "--select", "fct_attempts", database=built, vars=VARS)
+        except DbtFailedError as error:
+            failures.append(str(error))
+
+    builder = threading.Thread(target=build)
+    builder.start()
+    with psycopg.connect(built.url, autocommit=True) as connection:
+        killed = []
+        while not killed and builder.is_alive():
+            time.sleep(0.05)
+            killed = connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and wait_event = 'PgSleep'"
+            ).fetchall()
+    builder.join()
+    assert killed == [(True,)]
+    assert len(failures) == 1
+    assert (facts(built.url), state(built)) == before
+
+    with psycopg.connect(built.url) as connection:
+        connection.execute("drop function pause() cascade")
+    run_dbt("run", *SELECT_FACTS, database=built, vars=VARS)
+    incremental = facts(built.url)
+    assert incremental != before[0]
+    run_dbt("run", "--full-refresh", *SELECT_FACTS, database=built, vars=VARS)
+    assert fact_differences(incremental, facts(built.url)) == []
+
+
+def test_another_build_of_the_same_model_waits(built: Database, run_dbt: DbtRunner) -> None:
+    with (
+        psycopg.connect(built.url, autocommit=True) as observer,
+        psycopg.connect(built.url) as other,
+    ):
+        relation = f'"{built.name}"."analytics"."fct_attempts"'
+        other.execute(
+            "select pg_advisory_xact_lock(hashtext('dbt model'), hashtext(%s))", (relation,)
+        )
+        builder = threading.Thread(
+            target=run_dbt,
+            args=("run", "--select", "fct_attempts"),
+            kwargs={"database": built, "vars": VARS},
+        )
+        builder.start()
+        waits = False
+        while not waits and builder.is_alive():
+            time.sleep(0.05)
+            waits = bool(
+                observer.execute(
+                    "select 1 from pg_stat_activity"
+                    " where datname = current_database() and wait_event = 'advisory'"
+                ).fetchall()
+            )
+    builder.join()
+    assert waits
+    stored = facts(built.url)["fct_attempts"]
+    assert {row["session_id"] for row in stored} == {"r0", "r1", "r2", "r3", "r9"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "parts"),
+    [
+        ({"as_of_date": "2026-02-30"}, ("as_of_date", "2026-02-30", "YYYY-MM-DD")),
+        ({"as_of_date": "yesterday"}, ("as_of_date", "yesterday", "YYYY-MM-DD")),
+        ({"as_of_date": "20226-01-01"}, ("as_of_date", "20226-01-01", "YYYY-MM-DD")),
+        ({"as_of_date": "2026-05-31"}, ("as_of_date", "2026-05-31", "not before 2026-06-01")),
+        ({"kpi_history_start": "2026-13-01"}, ("kpi_history_start", "2026-13-01")),
+        ({"reporting_timezone": "Asia/Soul"}, ("reporting_timezone", "Asia/Soul")),
+        ({"reporting_timezone": "'; drop"}, ("reporting_timezone", "; drop")),
+        ({"reporting_timezone": "Asia/Tokyo"}, ("reporting_timezone", "--full-refresh")),
+        ({"hint_count_max": 7}, ("hint_count_max", "7", "1000", "--full-refresh")),
+        ({"hint_count_max": "many"}, ("hint_count_max", "many", "from 0 to 1000000")),
+        ({"long_window_days": 0}, ("long_window_days", "0", "from 1 to 365")),
+        ({"short_window_days": 28}, ("short_window_days", "28", "long_window_days")),
+        ({"churn_weight_gap": 0.5}, ("churn_weight_gap", "1.25", "sum to 1")),
+        ({"churn_weight_gap": float("nan")}, ("churn_weight_gap", "from 0 to 1")),
+        ({"engagement_weight_hints": -0.1}, ("engagement_weight_hints", "-0.1", "from 0 to 1")),
+        ({"backfill": "perhaps"}, ("backfill", "perhaps", "true or false")),
+    ],
+)
+def test_a_bad_setting_stops_dbt_before_it_writes(
+    settled: Database, run_dbt: DbtRunner, variables: dict[str, object], parts: tuple[str, ...]
+) -> None:
+    before = state(settled)
+    with pytest.raises(DbtFailedError) as failure:
+        run_dbt("run", *SELECT_FACTS, database=settled, vars={**VARS, **variables})
+    for part in parts:
+        assert part in str(failure.value)
+    assert state(settled) == before
+
+
+@pytest.fixture(scope="module")
+def settled(new_database: DatabaseFactory, run_dbt: DbtRunner) -> Database:
+    """A built database that no test changes."""
+    database = new_database()
+    with psycopg.connect(database.url) as connection:
+        deliver(connection, "r0", {"questions": [answer("q1")]})
+    run_dbt("run", *SELECT_FACTS, database=database, vars=VARS)
+    return database
+
+
+def test_a_backfill_may_go_back(built: Database, run_dbt: DbtRunner) -> None:
+    variables = {"as_of_date": "2026-05-05", "backfill": True}
+    run_dbt("run", *SELECT_FACTS, database=built, vars=variables)
+    with psycopg.connect(built.url) as connection:
+        dates = connection.execute("select distinct as_of_date::text from ops.model_builds")
+        assert dates.fetchall() == [("2026-05-05",)]
+
+
+def test_without_a_date_a_build_is_of_the_last_one(built: Database, run_dbt: DbtRunner) -> None:
+    run_dbt("run", "--select", "fct_attempts", database=built)
+    with psycopg.connect(built.url) as connection:
+        dates = connection.execute("select distinct as_of_date::text from ops.model_builds")
+        assert dates.fetchall() == [("2026-06-01",)]
