@@ -210,11 +210,11 @@ class _Student:
         previous = self._median_time(back(day, 28, 55))
         value = reason = None
         if recent is None:
-            reason = "no_timed_correct_recent"
+            reason = "no_recent_times"
         elif previous is None:
-            reason = "no_timed_correct_previous"
+            reason = "no_previous_times"
         elif previous == 0:
-            reason = "zero_median_previous"
+            reason = "zero_previous_median"
         else:
             value = clamp((previous - recent) / previous)
         return {
@@ -319,7 +319,7 @@ class _Student:
         overall = self._estimate(day, back(day, 0, 89))
         return {
             "goal_probability": self._probability(ability, target),
-            "goal_null_reason": "no_ability" if ability is None else None,
+            "goal_null_reason": "no_ability_estimate" if ability is None else None,
             "goal_basis": basis,
             "is_default_goal": goal is None,
             "goal_topic_id": goal.topic_id if goal else None,

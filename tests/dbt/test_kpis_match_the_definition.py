@@ -66,8 +66,8 @@ def reached_everything(expected: list[dict[str, Any]]) -> None:
         "improvement_basis": {"theta", "accuracy", None},
         "improvement_null_reason": {"no_graded_recent", "no_graded_previous", None},
         "time_efficiency_null_reason": {
-            "no_timed_correct_recent",
-            "no_timed_correct_previous",
+            "no_recent_times",
+            "no_previous_times",
             None,
         },
         "recovery_null_reason": {"nothing_wrong_previous", "no_retry_recent", None},
@@ -125,10 +125,6 @@ def check_inactivity(url: str, daily: list[dict[str, Any]]) -> None:
     key = ("student_id", "changed_on")
     actual = read(url, "fct_inactivity_transitions", ", ".join(key))
     assert differences(actual, transitions, key) == []
-    assert {row["should_notify"] for row in transitions if row["to_state"] != "active"} == {
-        True,
-        False,
-    }
 
 
 def check_weeks(url: str, daily: list[dict[str, Any]], as_of_date: date) -> None:

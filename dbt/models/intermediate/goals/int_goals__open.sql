@@ -14,7 +14,7 @@ with goals as (
             coalesce(int_goals__versioned.valid_to, date 'infinity'),
             {{ add_days('int_goals__versioned.target_date', 1) }}
         ) as valid_to
-    from {{ ref('int_goals__versioned') }}
+    from {{ ref('int_goals__versioned') }} as int_goals__versioned
     where int_goals__versioned.target_theta is not null
 ),
 

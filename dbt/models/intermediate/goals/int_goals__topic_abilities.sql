@@ -7,7 +7,7 @@ with goal_topics as (
     select distinct
         int_goals__open.student_id,
         int_goals__open.topic_id
-    from {{ ref('int_goals__open') }}
+    from {{ ref('int_goals__open') }} as int_goals__open
     where int_goals__open.topic_id is not null
 ),
 
@@ -24,7 +24,7 @@ topic_abilities as (
             'stg_irt__topic_abilities', ['student_id', 'topic_id', 'run_id'],
             'topic_ability_id'
         ) }} as next_effective_date
-    from {{ ref('stg_irt__topic_abilities') }}
+    from {{ ref('stg_irt__topic_abilities') }} as stg_irt__topic_abilities
     inner join goal_topics
         on
             stg_irt__topic_abilities.student_id = goal_topics.student_id
@@ -36,7 +36,7 @@ runs as (
         int_runs__in_force.run_id,
         int_runs__in_force.valid_from,
         int_runs__in_force.valid_to
-    from {{ ref('int_runs__in_force') }}
+    from {{ ref('int_runs__in_force') }} as int_runs__in_force
 ),
 
 periods as (

@@ -3,7 +3,7 @@ with periods as (
         int_goals__topic_abilities.topic_ability_id,
         int_goals__topic_abilities.student_id,
         int_goals__topic_abilities.effective_date
-    from {{ ref('int_goals__topic_abilities') }}
+    from {{ ref('int_goals__topic_abilities') }} as int_goals__topic_abilities
 ),
 
 -- A scoring never changes: another one takes its place, under an id of its own. It can

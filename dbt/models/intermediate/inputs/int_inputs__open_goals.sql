@@ -8,7 +8,7 @@ with open_goals as (
             'int_goals__open.target_theta', 'int_goals__open.target_date',
             'int_goals__open.priority', 'int_goals__open.is_primary',
         ]) }} as content_hash
-    from {{ ref('int_goals__open') }}
+    from {{ ref('int_goals__open') }} as int_goals__open
 ),
 
 -- The end of a period is an input of its own: it changes nothing before that day.

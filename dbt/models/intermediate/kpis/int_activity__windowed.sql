@@ -46,7 +46,7 @@ with attempts as (
         fct_attempts.is_correct,
         fct_attempts.response_time_ms,
         fct_attempts.hint_count
-    from {{ ref('fct_attempts') }}
+    from {{ ref('fct_attempts') }} as fct_attempts
     where {{ is_affected_student('fct_attempts.student_id') }}
 ),
 
@@ -64,7 +64,7 @@ sessions as (
                 'lag(fct_sessions.started_at) over by_start', 'fct_sessions.started_at'
             ) }}
         ) as gap_us
-    from {{ ref('fct_sessions') }}
+    from {{ ref('fct_sessions') }} as fct_sessions
     where {{ is_affected_student('fct_sessions.student_id') }}
     window by_start as (
         -- Sessions that start together have a gap of 0 in either order.

@@ -4,7 +4,7 @@ with daily_kpis as (
         fct_student_daily_kpis.kpi_date,
         fct_student_daily_kpis.theta,
         fct_student_daily_kpis.standard_error
-    from {{ ref('fct_student_daily_kpis') }}
+    from {{ ref('fct_student_daily_kpis') }} as fct_student_daily_kpis
 ),
 
 goals as (
@@ -18,7 +18,7 @@ goals as (
         int_goals__open.is_primary,
         int_goals__open.valid_from,
         int_goals__open.valid_to
-    from {{ ref('int_goals__open') }}
+    from {{ ref('int_goals__open') }} as int_goals__open
 ),
 
 topic_abilities as (
@@ -29,7 +29,7 @@ topic_abilities as (
         int_goals__topic_abilities.standard_error,
         int_goals__topic_abilities.valid_from,
         int_goals__topic_abilities.valid_to
-    from {{ ref('int_goals__topic_abilities') }}
+    from {{ ref('int_goals__topic_abilities') }} as int_goals__topic_abilities
 ),
 
 -- The last ability of the topic where it qualifies, else the overall one.

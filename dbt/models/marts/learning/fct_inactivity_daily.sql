@@ -5,7 +5,7 @@ with daily_kpis as (
         fct_student_daily_kpis.days_since_last_activity,
         fct_student_daily_kpis.goal_probability,
         fct_student_daily_kpis.churn_risk
-    from {{ ref('fct_student_daily_kpis') }}
+    from {{ ref('fct_student_daily_kpis') }} as fct_student_daily_kpis
 ),
 
 states as (

@@ -15,7 +15,7 @@ with activity as (
             as starts_on,
         least(max(int_activity__windowed.valid_to), {{ add_days(as_of_date(), 1) }})
             as ends_before
-    from {{ ref('int_activity__windowed') }}
+    from {{ ref('int_activity__windowed') }} as int_activity__windowed
     group by
         int_activity__windowed.student_id,
         int_activity__windowed.last_activity_date

@@ -25,7 +25,7 @@ runs as (
         int_runs__in_force.run_id,
         int_runs__in_force.valid_from,
         int_runs__in_force.valid_to
-    from {{ ref('int_runs__in_force') }}
+    from {{ ref('int_runs__in_force') }} as int_runs__in_force
 ),
 
 -- The days to build: those of changed students from their first affected day, and the
@@ -409,9 +409,9 @@ select
     days.accuracy_previous,
     days.time_efficiency,
     case
-        when days.timed_correct_recent_count = 0 then 'no_timed_correct_recent'
-        when days.timed_correct_previous_count = 0 then 'no_timed_correct_previous'
-        when days.median_time_previous_ms = 0 then 'zero_median_previous'
+        when days.timed_correct_recent_count = 0 then 'no_recent_times'
+        when days.timed_correct_previous_count = 0 then 'no_previous_times'
+        when days.median_time_previous_ms = 0 then 'zero_previous_median'
     end as time_efficiency_null_reason,
     days.median_time_recent_ms,
     days.median_time_previous_ms,
@@ -430,7 +430,7 @@ select
     days.mean_hint_count,
     days.mean_session_seconds,
     days.goal_probability,
-    case when days.goal_probability is null then 'no_ability' end as goal_null_reason,
+    case when days.goal_probability is null then 'no_ability_estimate' end as goal_null_reason,
     case
         when days.goal_probability is null then null
         when days.has_topic_ability then 'topic'
