@@ -35,8 +35,8 @@ attempts as (
         case when fct_attempts.is_first_graded then fct_sessions.graded_count - 1 end
             as other_graded_count,
         fct_sessions.correct_count - fct_attempts.is_correct::int as other_correct_count
-    from {{ ref('fct_attempts') }}
-    inner join {{ ref('fct_sessions') }}
+    from {{ ref('fct_attempts') }} as fct_attempts
+    inner join {{ ref('fct_sessions') }} as fct_sessions
         on fct_attempts.session_id = fct_sessions.session_id
     {% if is_incremental() %}
     where

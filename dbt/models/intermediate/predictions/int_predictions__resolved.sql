@@ -70,7 +70,7 @@ churn_outcomes as (
         churn_predictions.*,
         not exists (
             select 1
-            from {{ ref('fct_sessions') }}
+            from {{ ref('fct_sessions') }} as fct_sessions
             where
                 fct_sessions.student_id = churn_predictions.student_id
                 and fct_sessions.session_date > churn_predictions.cutoff_date
@@ -78,7 +78,7 @@ churn_outcomes as (
         )
         and not exists (
             select 1
-            from {{ ref('fct_attempts') }}
+            from {{ ref('fct_attempts') }} as fct_attempts
             where
                 fct_attempts.student_id = churn_predictions.student_id
                 and fct_attempts.attempt_date > churn_predictions.cutoff_date

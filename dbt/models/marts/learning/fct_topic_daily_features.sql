@@ -48,7 +48,7 @@ students as (
     select distinct
         fct_attempts.student_id,
         {{ first_new_date }} as first_date
-    from {{ ref('fct_attempts') }}
+    from {{ ref('fct_attempts') }} as fct_attempts
     where
         fct_attempts.attempt_date between {{ first_new_date }} and {{ as_of_date() }}
         and not exists (
@@ -76,7 +76,7 @@ attempts as (
     -- The barrier makes this one index look-up per student.
     cross join lateral (
         select fct_attempts.*
-        from {{ ref('fct_attempts') }}
+        from {{ ref('fct_attempts') }} as fct_attempts
         where
             fct_attempts.student_id = students.student_id
             and fct_attempts.attempt_date
@@ -148,7 +148,7 @@ dates as (
         feature_dates.feature_date,
         int_runs__in_force.run_id
     from (select distinct topic_days.feature_date from topic_days) as feature_dates
-    left join {{ ref('int_runs__in_force') }}
+    left join {{ ref('int_runs__in_force') }} as int_runs__in_force
         on
             feature_dates.feature_date >= int_runs__in_force.valid_from
             and feature_dates.feature_date < int_runs__in_force.valid_to
@@ -156,7 +156,7 @@ dates as (
 
 abilities as (
     select stg_irt__abilities.*
-    from {{ ref('stg_irt__abilities') }}
+    from {{ ref('stg_irt__abilities') }} as stg_irt__abilities
     where {{ is_student_of('stg_irt__abilities.student_id', 'students') }}
 ),
 
@@ -166,7 +166,7 @@ ability_periods as (
 
 topic_abilities as (
     select stg_irt__topic_abilities.*
-    from {{ ref('stg_irt__topic_abilities') }}
+    from {{ ref('stg_irt__topic_abilities') }} as stg_irt__topic_abilities
     where
         stg_irt__topic_abilities.response_count >= {{ var('topic_min_responses') }}
         and {{ is_student_of('stg_irt__topic_abilities.student_id', 'students') }}

@@ -30,7 +30,7 @@ with affected_items as (
 
 item_days as (
     select int_item_days__summarized.*
-    from {{ ref('int_item_days__summarized') }}
+    from {{ ref('int_item_days__summarized') }} as int_item_days__summarized
     where int_item_days__summarized.attempt_date <= {{ as_of_date() }}
 ),
 

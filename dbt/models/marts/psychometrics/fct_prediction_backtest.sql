@@ -26,7 +26,7 @@ with affected_predictions as (
 
 resolved as (
     select int_predictions__resolved.*
-    from {{ ref('int_predictions__resolved') }}
+    from {{ ref('int_predictions__resolved') }} as int_predictions__resolved
     where int_predictions__resolved.resolved_on <= {{ as_of_date() }}
 ),
 
