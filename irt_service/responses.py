@@ -134,7 +134,21 @@ class ResponseMatrix:
 
     def item_counts(self) -> Index:
         """Responses per item, shape (J,)."""
-        return np.bincount(self.items, minlength=self.n_items).astype(np.int64)
+        return self.tally()[:, 0].astype(np.int64)
+
+    def tally(self, keep_items: npt.NDArray[np.bool_] | None = None) -> Floats:
+        """Sums per item in one pass, without copies of the responses.
+
+        Args:
+            keep_items: items that count as answered for the last column; all by default.
+
+        Returns:
+            Shape (J, 4): responses; weight of the responses; weight of the correct ones;
+            responses of students who also answered another of the kept items.
+        """
+        keep = np.ones(self.n_items, np.bool_) if keep_items is None else keep_items
+        weights = np.ones(1) if self.weights is None else self.weights
+        return _tally(self.indptr, self.items, self.correct, weights, keep)
 
     def person_counts(self) -> Index:
         """Responses per student, shape (N,)."""
@@ -149,6 +163,8 @@ class ResponseMatrix:
             keep_items: shape (J,), bool.
             fewest_per_person: students with fewer responses to the kept items are dropped.
         """
+        if keep_items.all() and (np.diff(self.indptr) >= fewest_per_person).all():
+            return self
         keep = keep_items[self.items]
         counts = np.diff(np.concatenate([[0], np.cumsum(keep)])[self.indptr])
         stays = counts >= fewest_per_person
@@ -267,6 +283,30 @@ def _order_by(keys: Codes, order: Index, count: int) -> Index:
         result[starts[key]] = position
         starts[key] += 1
     return result
+
+
+@compiled
+def _tally(
+    indptr: Index,
+    items: Codes,
+    correct: Grades,
+    weights: Floats,
+    keep: npt.NDArray[np.bool_],
+) -> Floats:
+    """See ResponseMatrix.tally; weights has shape (N,) or (1,)."""
+    sums = np.zeros((len(keep), 4))
+    for i in range(len(indptr) - 1):
+        weight = weights[i % len(weights)]
+        kept = 0
+        for k in range(indptr[i], indptr[i + 1]):
+            kept += keep[items[k]]
+        for k in range(indptr[i], indptr[i + 1]):
+            j = items[k]
+            sums[j, 0] += 1.0
+            sums[j, 1] += weight
+            sums[j, 2] += weight * correct[k]
+            sums[j, 3] += kept - keep[j] > 0
+    return sums
 
 
 def _compress(

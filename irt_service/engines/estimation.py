@@ -14,16 +14,14 @@ from irt_service.engines.base import CalibrationSettings, Model, Progress
 from irt_service.engines.expectation import Expectation, ExpectationStep
 from irt_service.engines.maximisation import (
     NEWTON_TOLERANCE,
-    guessing_prior,
-    log_normaliser,
+    Rule,
     maximise_common_slope,
     maximise_items,
-    priors_of,
-    slope_prior,
 )
 from irt_service.engines.preparation import Problem, Scale
+from irt_service.engines.priors import guessing_prior, log_normaliser, priors_of, slope_prior
 from irt_service.parallel import RunBlocks
-from irt_service.quadrature import Grid
+from irt_service.quadrature import Grid, normal_grid
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -31,6 +29,9 @@ Mask = npt.NDArray[np.bool_]
 RESOLVED_RISE = 4.4  # an item rises from 10 % to 90 % over 4.4 / a
 LARGEST_INTERCEPT = 100.0
 SMALLEST_SD = 0.02
+MANY_RESPONSES = 200_000  # from here on the first cycles use every second node
+FINE_NODES = 41
+COARSE_TOLERANCE = 3e-3
 RELATIVE_FALL = 1e-12  # of the log likelihood; below it a fall is rounding
 
 
@@ -163,8 +164,7 @@ class Cycle:
                 expected.answered,
                 theta,
                 self._priors,
-                self._is_slope_free,
-                tolerance,
+                Rule(self._is_slope_free, tolerance),
             )
         return self._rescale(State(points, state.mean, state.sd), expected, theta)
 
@@ -190,76 +190,113 @@ class Cycle:
         return State(points, 0.0, 1.0)
 
 
+class Climb:
+    """EM from one point upwards, on one grid after another."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        settings: CalibrationSettings,
+        run: RunBlocks,
+        report: Callable[[float, float], None],
+        cycles_left: int,
+    ) -> None:
+        """Start at the problem's starting values; arguments as `estimate`."""
+        self._problem = problem
+        self._settings = settings
+        self._run = run
+        self._report = report
+        self._cycles_left = cycles_left
+        self._packing = Packing(problem, settings)
+        self._anderson = Anderson()
+        self._has_guessing = bool((problem.start[:, 2] > -np.inf).any())
+        self.image = State(problem.start, 0.0, 1.0)
+        self.path: list[float] = []
+        self.cycles = 0
+        self.change = np.inf
+        self.log_likelihood = -np.inf
+        self.log_prior = -np.inf
+        self.diverging = np.zeros(len(problem.start), np.bool_)
+
+    def climb(self, grid: Grid, stop: float) -> None:
+        """Cycle until the change falls below `stop`, or the items or the cycles give out."""
+        expect = ExpectationStep(self._problem.responses, grid, self._has_guessing, self._run)
+        cycle = Cycle(self._problem, self._settings, grid)
+        steepest = RESOLVED_RISE / float(grid.nodes[1] - grid.nodes[0])
+        state, is_plain = self.image, True
+        while self.cycles < self._cycles_left:
+            self.cycles += 1
+            expected = expect(bank_of(state.points), state.mean, state.sd)
+            self.log_prior = cycle.log_prior(state.points)
+            self.log_likelihood = expected.log_likelihood
+            reached = self.log_likelihood + self.log_prior
+            if not is_plain and reached < self.path[-1] - RELATIVE_FALL * abs(self.path[-1]):
+                # The accelerated point is worse than the last one: take the plain step instead.
+                self._anderson.restart()
+                state, is_plain = self.image, True
+                continue
+            self.path.append(reached)
+            self.image = cycle.maximise(state, expected)
+            vector, image = self._packing.pack(state), self._packing.pack(self.image)
+            self.change = float(np.abs(image - vector).max())
+            self._report(reached, self.change)
+            self.diverging = self._lost(steepest)
+            if self.diverging.any() and not is_plain:
+                # An accelerated step may overshoot; only EM itself may call an item lost.
+                self._anderson.restart()
+                state, is_plain = self.image, True
+                continue
+            if self.diverging.any() or self.image.sd < SMALLEST_SD or self.change < stop:
+                return
+            state = self._packing.unpack(self._anderson.propose(vector, image), self.image)
+            is_plain = self._anderson.has_restarted
+
+    def _lost(self, steepest: float) -> Mask:
+        """Items that have left what the grid can resolve."""
+        points = self.image.points
+        too_steep = np.abs(points[:, 0]) * self.image.sd > steepest
+        too_far = ~(np.abs(points[:, 1]) <= LARGEST_INTERCEPT)
+        lost: Mask = self._problem.is_free & (too_steep | too_far)
+        return lost
+
+
 def estimate(
     problem: Problem,
     settings: CalibrationSettings,
-    grid: Grid,
     run: RunBlocks,
     report: Callable[[float, float], None],
-    iterations_left: int,
+    cycles_left: int,
 ) -> Estimate:
     """Iterate to the maximum of the (penalised) marginal likelihood.
 
+    Many responses are first climbed on every second node, which is as good until the last
+    digits and costs half; only the whole grid decides on convergence.
+
     Args:
         problem: what to estimate.
-        settings: model, tolerance.
-        grid: standardised nodes.
+        settings: model, tolerance, grid.
         run: block runner.
         report: called with penalised log likelihood and largest change after each cycle.
-        iterations_left: cycles that may be spent.
+        cycles_left: cycles that may be spent.
     """
-    has_guessing = bool((problem.start[:, 2] > -np.inf).any())
-    expect = ExpectationStep(problem.responses, grid, has_guessing, run)
-    cycle = Cycle(problem, settings, grid)
-    packing = Packing(problem, settings)
-    anderson = Anderson()
-    state = State(problem.start, 0.0, 1.0)
-    image = state
-    path: list[float] = []
-    change = np.inf
-    log_likelihood = log_prior = -np.inf
-    steepest = RESOLVED_RISE / float(grid.nodes[1] - grid.nodes[0])
-    diverging = np.zeros(len(problem.start), np.bool_)
-    is_plain = True
-    iterations = 0
-    while iterations < iterations_left:
-        iterations += 1
-        expected = expect(bank_of(state.points), state.mean, state.sd)
-        log_prior = cycle.log_prior(state.points)
-        log_likelihood = expected.log_likelihood
-        reached = log_likelihood + log_prior
-        if not (is_plain or reached >= path[-1] - RELATIVE_FALL * abs(path[-1])):
-            # The accelerated point is worse than the last one: take the plain step instead.
-            anderson.restart()
-            state, is_plain = image, True
-            continue
-        path.append(reached)
-        image = cycle.maximise(state, expected)
-        vector, image_vector = packing.pack(state), packing.pack(image)
-        change = float(np.abs(image_vector - vector).max())
-        report(reached, change)
-        too_far = np.abs(image.points[:, :2]) * [image.sd, 1.0] > [steepest, LARGEST_INTERCEPT]
-        diverging = problem.is_free & (too_far.any(axis=1) | ~np.isfinite(image.points[:, 1]))
-        if diverging.any() and not is_plain:
-            # An accelerated step may overshoot; only EM itself may call an item lost.
-            anderson.restart()
-            state, is_plain = image, True
-            continue
-        if diverging.any() or image.sd < SMALLEST_SD or change < settings.tolerance:
-            break
-        state = packing.unpack(anderson.propose(vector, image_vector), image)
-        is_plain = anderson.has_restarted
+    climb = Climb(problem, settings, run, report, cycles_left)
+    nodes, spread = settings.quadrature_nodes, settings.quadrature_range
+    is_large = problem.responses.n_responses >= MANY_RESPONSES and nodes >= FINE_NODES
+    if is_large and settings.tolerance < COARSE_TOLERANCE:
+        climb.climb(normal_grid((nodes + 1) // 2, spread), COARSE_TOLERANCE)
+    climb.climb(normal_grid(nodes, spread), settings.tolerance)
+    image = climb.image
     return Estimate(
         points=image.points,
         mean=image.mean,
         sd=image.sd,
-        log_likelihood=log_likelihood,
-        log_prior=log_prior,
-        path=tuple(path),
-        change=change,
-        is_converged=change < settings.tolerance and not diverging.any(),
-        iterations=iterations,
-        diverging=diverging,
+        log_likelihood=climb.log_likelihood,
+        log_prior=climb.log_prior,
+        path=tuple(climb.path),
+        change=climb.change,
+        is_converged=climb.change < settings.tolerance and not climb.diverging.any(),
+        iterations=climb.cycles,
+        diverging=climb.diverging,
         has_collapsed=image.sd < SMALLEST_SD,
     )
 

@@ -20,18 +20,21 @@ import numpy as np
 import numpy.typing as npt
 
 from irt_service.compiled import compiled
+from irt_service.lanes import add_four_lanes, add_lane, prefetch
 from irt_service.parallel import RunBlocks, even_blocks
 from irt_service.quadrature import LANE, Grid
 from irt_service.responses import ResponseMatrix
-from irt_service.scoring import Rows, add_rows, fill_table
+from irt_service.scoring import Rows, fill_table
 
 Floats = npt.NDArray[np.float64]
 Windows = npt.NDArray[np.uint16]
+Codes = npt.NDArray[np.int64]
 
 RESPONSES_PER_BLOCK = 30_000
 MOST_BLOCKS = 16
 MOST_TABLE_BYTES = 200_000_000
 
+AHEAD = 8  # rows that are prefetched ahead of their use
 KEPT = -36.0  # log weight relative to the largest below which a node is dropped
 SAFE = -28.0  # log weight relative to the largest above which an edge is too close
 
@@ -39,7 +42,7 @@ SAFE = -28.0  # log weight relative to the largest above which an edge is too cl
 class Sums(NamedTuple):
     """What one block of students adds up.
 
-    counts: (J, S) posterior weight of those who answered item j, or (2 J, S) by grade.
+    counts: (J S,) posterior weight of those who answered item j, or (2 J S,) by grade.
     moments: (J,) posterior means of theta of those who answered item j correctly.
     pooled: (S,) posterior weight of all.
     """
@@ -47,6 +50,13 @@ class Sums(NamedTuple):
     counts: Floats
     moments: Floats
     pooled: Floats
+
+
+class Persons(NamedTuple):
+    """Weights (N,), and per student the nodes that mattered last time: first, last + 1, (N, 2)."""
+
+    weights: Floats
+    windows: Windows
 
 
 @dataclass(frozen=True)
@@ -71,33 +81,126 @@ class Expectation:
 
 
 @compiled
+def add_table_rows(table: Floats, starts: Codes, total: Floats, low: int, high: int) -> None:
+    """Add table[start + low : start + high] of every start to total[low:high].
+
+    Args:
+        table: flat, rows of S.
+        starts: where the rows begin, in the order of the answers.
+        total: shape (S,); added to.
+        low: first node, a multiple of LANE.
+        high: one past the last node, a multiple of LANE.
+    """
+    count = len(starts)
+    fours = count // 4 * 4
+    for k in range(0, fours, 4):
+        for ahead in range(k + AHEAD, min(k + AHEAD + 4, count)):
+            for q in range(low, high, LANE):
+                prefetch(table, starts[ahead] + q)
+        r0 = starts[k]
+        r1 = starts[k + 1]
+        r2 = starts[k + 2]
+        r3 = starts[k + 3]
+        for q in range(low, high, LANE):
+            add_four_lanes(total, q, table, (r0 + q, r1 + q, r2 + q, r3 + q))
+    for k in range(fours, count):
+        for q in range(low, high, LANE):
+            add_lane(total, q, table, starts[k] + q)
+
+
+@compiled
+def add_to_counts(counts: Floats, starts: Codes, posterior: Floats, low: int, high: int) -> None:
+    """Add posterior[low:high] to the rows of `counts` (flat) that begin at `starts`."""
+    count = len(starts)
+    for k in range(count):
+        if k + AHEAD < count:
+            for q in range(low, high, LANE):
+                prefetch(counts, starts[k + AHEAD] + q)
+        for q in range(low, high, LANE):
+            add_lane(counts, starts[k] + q, posterior, q)
+
+
+@compiled
+def normalise(
+    posterior: Floats, theta: Floats, low: int, high: int
+) -> tuple[float, float, int, int]:
+    """Turn log weights into weights that sum to 1, dropping negligible ones.
+
+    Returns:
+        log of the sum, posterior mean, and the window (in LANEs) of what was kept.
+    """
+    largest = posterior[low]
+    for q in range(low, high):
+        largest = max(largest, posterior[q])
+    total = 0.0
+    moment = 0.0
+    left = high
+    right = low
+    for q in range(low, high):
+        relative = posterior[q] - largest
+        weight = 0.0
+        if relative > KEPT:
+            left = min(left, q)
+            right = q
+            weight = math.exp(relative)
+            total += weight
+            moment += weight * theta[q]
+        posterior[q] = weight
+    first = left // LANE * LANE
+    last = right // LANE * LANE + LANE
+    for q in range(first, last):
+        posterior[q] /= total
+    return math.log(total) + largest, moment / total, first, last
+
+
+@compiled
+def _is_cut(posterior: Floats, low: int, high: int) -> bool:
+    """Whether an edge of the window still matters, so that more may lie outside."""
+    largest = posterior[low]
+    for q in range(low, high):
+        largest = max(largest, posterior[q])
+    is_cut_low = low > 0 and posterior[low] > largest + SAFE
+    return is_cut_low or (high < len(posterior) and posterior[high - 1] > largest + SAFE)
+
+
+@compiled
+def add_weighted(posterior: Floats, weight: float, pooled: Floats, low: int, high: int) -> None:
+    """Weight a posterior and add it to the pooled one."""
+    for q in range(low, high):
+        posterior[q] *= weight
+        pooled[q] += posterior[q]
+
+
+@compiled
 def _expect_codes(
     table: Floats, rows: Rows, weights: Floats, grid: Floats, sums: Sums, start: int, stop: int
 ) -> float:
     """Add students start:stop to `sums`; return their log likelihood."""
     stride = grid.shape[1]
     posterior = np.empty(stride)
+    starts = np.empty(longest_row(rows, start, stop), np.int64)
     log_likelihood = 0.0
     for i in range(start, stop):
+        first = rows.indptr[i]
+        last = rows.indptr[i + 1]
+        for k in range(first, last):
+            starts[k - first] = (2 * rows.items[k] + rows.correct[k]) * stride
         posterior[:] = grid[1]
-        add_rows(table, rows, i, posterior)
-        largest = posterior[0]
-        for q in range(stride):
-            largest = max(largest, posterior[q])
-        total = 0.0
-        for q in range(stride):
-            posterior[q] = math.exp(posterior[q] - largest)
-            total += posterior[q]
-        log_likelihood += weights[i] * (math.log(total) + largest)
-        scale = weights[i] / total
-        for q in range(stride):
-            posterior[q] *= scale
-            sums.pooled[q] += posterior[q]
-        for k in range(rows.indptr[i], rows.indptr[i + 1]):
-            counts = sums.counts[2 * rows.items[k] + rows.correct[k]]
-            for q in range(stride):
-                counts[q] += posterior[q]
+        add_table_rows(table, starts[: last - first], posterior, 0, stride)
+        log_sum, _, low, high = normalise(posterior, grid[0], 0, stride)
+        log_likelihood += weights[i] * log_sum
+        add_weighted(posterior, weights[i], sums.pooled, low, high)
+        add_to_counts(sums.counts, starts[: last - first], posterior, low, high)
     return log_likelihood
+
+
+@compiled
+def longest_row(rows: Rows, start: int, stop: int) -> int:
+    """Most answers of one student."""
+    longest = 0
+    for i in range(start, stop):
+        longest = max(longest, rows.indptr[i + 1] - rows.indptr[i])
+    return longest
 
 
 @compiled
@@ -105,9 +208,8 @@ def _expect_slopes(
     table: Floats,
     lines: Floats,
     rows: Rows,
-    weights: Floats,
+    person: Persons,
     grid: Floats,
-    windows: Windows,
     sums: Sums,
     start: int,
     stop: int,
@@ -115,91 +217,47 @@ def _expect_slopes(
     """Add students start:stop to `sums`; return their log likelihood.
 
     Args:
-        table: log(1 - P_j) at the nodes, (J, S).
+        table: log(1 - P_j) at the nodes, flat (J S,).
         lines: a and d, (J, 2).
         rows: responses.
-        weights: person weights, (N,).
+        person: weights, and windows which are updated.
         grid: nodes on the scale of theta and log weights, (2, S).
-        windows: first and last + 1 node that mattered last time, (N, 2); updated.
         sums: added to.
         start: first student.
         stop: one past the last.
     """
     stride = grid.shape[1]
-    whole = np.empty(stride)
+    posterior = np.empty(stride)
+    starts = np.empty(longest_row(rows, start, stop), np.int64)
     log_likelihood = 0.0
     for i in range(start, stop):
         first = rows.indptr[i]
         last = rows.indptr[i + 1]
-        low = int(windows[i, 0])
-        high = int(windows[i, 1])
         slope = 0.0
         intercept = 0.0
         for k in range(first, last):
             j = rows.items[k]
+            starts[k - first] = j * stride
             slope += rows.correct[k] * lines[j, 0]
             intercept += rows.correct[k] * lines[j, 1]
-        while True:
-            posterior = whole[low:high]
-            theta = grid[0, low:high]
-            log_weights = grid[1, low:high]
-            width = high - low
-            for q in range(width):
-                posterior[q] = log_weights[q] + slope * theta[q] + intercept
-            fours = first + (last - first) // 4 * 4
-            for k in range(first, fours, 4):
-                r0 = table[rows.items[k], low:high]
-                r1 = table[rows.items[k + 1], low:high]
-                r2 = table[rows.items[k + 2], low:high]
-                r3 = table[rows.items[k + 3], low:high]
-                for q in range(width):
-                    posterior[q] += (r0[q] + r1[q]) + (r2[q] + r3[q])
-            for k in range(fours, last):
-                row = table[rows.items[k], low:high]
-                for q in range(width):
-                    posterior[q] += row[q]
-            largest = posterior[0]
-            for q in range(width):
-                largest = max(largest, posterior[q])
-            is_cut_low = low > 0 and posterior[0] > largest + SAFE
-            is_cut_high = high < stride and posterior[width - 1] > largest + SAFE
-            if not (is_cut_low or is_cut_high):
+        low = int(person.windows[i, 0])
+        high = int(person.windows[i, 1])
+        for _ in range(2):
+            for q in range(low, high):
+                posterior[q] = grid[1, q] + slope * grid[0, q] + intercept
+            add_table_rows(table, starts[: last - first], posterior, low, high)
+            if not _is_cut(posterior, low, high):
                 break
             low = 0
             high = stride
-        total = 0.0
-        moment = 0.0
-        left = width
-        right = 0
-        for q in range(width):
-            relative = posterior[q] - largest
-            if relative > KEPT:
-                left = min(left, q)
-                right = q
-                posterior[q] = math.exp(relative)
-                total += posterior[q]
-                moment += posterior[q] * theta[q]
-            else:
-                posterior[q] = 0.0
-        log_likelihood += weights[i] * (math.log(total) + largest)
-        scale = weights[i] / total
-        moment *= scale
-        from_node = (low + left) // LANE * LANE
-        to_node = (low + right) // LANE * LANE + LANE
-        windows[i, 0] = from_node
-        windows[i, 1] = to_node
-        width = to_node - from_node
-        posterior = whole[from_node:to_node]
-        pooled = sums.pooled[from_node:to_node]
-        for q in range(width):
-            posterior[q] *= scale
-            pooled[q] += posterior[q]
+        log_sum, mean, low, high = normalise(posterior, grid[0], low, high)
+        person.windows[i, 0] = low
+        person.windows[i, 1] = high
+        log_likelihood += person.weights[i] * log_sum
+        add_weighted(posterior, person.weights[i], sums.pooled, low, high)
+        add_to_counts(sums.counts, starts[: last - first], posterior, low, high)
         for k in range(first, last):
-            j = rows.items[k]
-            counts = sums.counts[j, from_node:to_node]
-            for q in range(width):
-                counts[q] += posterior[q]
-            sums.moments[j] += rows.correct[k] * moment
+            sums.moments[rows.items[k]] += rows.correct[k] * mean * person.weights[i]
     return log_likelihood
 
 
@@ -247,16 +305,13 @@ class ExpectationStep:
         self._log_likelihoods = np.empty(n_blocks)
         self._windows = np.zeros((n_persons, 2), np.uint16)
         self._windows[:, 1] = grid.stride
-        self._correct_sum: Floats = np.bincount(
-            responses.items,
-            weights=responses.correct * np.repeat(self.weights, responses.person_counts()),
-            minlength=n_items,
-        ).astype(np.float64)
+        self._correct_sum = responses.tally()[:, 2].copy()
 
     def __call__(self, bank: Floats, mean: float, sd: float) -> Expectation:
         """Posterior expectations at the parameters `bank` (a, d, c) and theta ~ N(mean, sd^2)."""
         scaled = np.stack([mean + sd * self.grid.nodes, self.grid.log_weights])
         table, rows, weights = self._table, self.rows, self.weights
+        persons = Persons(weights, self._windows)
         lines = np.ascontiguousarray(bank[:, :2])
 
         def prepare(_: int, start: int, stop: int) -> None:
@@ -266,15 +321,15 @@ class ExpectationStep:
                 _fill_incorrect(lines[start:stop], scaled[0], table[start:stop])
 
         def expect(number: int, start: int, stop: int) -> None:
-            sums = Sums(self._counts[number], self._moments[number], self._pooled[number])
+            counts = self._counts[number].reshape(-1)
+            sums = Sums(counts, self._moments[number], self._pooled[number])
             for part in sums:
                 part.fill(0.0)
+            flat = table.reshape(-1)
             self._log_likelihoods[number] = (
-                _expect_codes(table, rows, weights, scaled, sums, start, stop)
+                _expect_codes(flat, rows, weights, scaled, sums, start, stop)
                 if self.has_guessing
-                else _expect_slopes(
-                    table, lines, rows, weights, scaled, self._windows, sums, start, stop
-                )
+                else _expect_slopes(flat, lines, rows, persons, scaled, sums, start, stop)
             )
 
         counts = np.empty_like(self._counts[0])

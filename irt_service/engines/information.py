@@ -12,13 +12,12 @@ docs/psychometrics.md.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from irt_service.compiled import compiled
 from irt_service.engines.base import CalibrationSettings, Model
 from irt_service.engines.derivatives import (
     PARAMETERS,
@@ -27,20 +26,27 @@ from irt_service.engines.derivatives import (
     fill_scores,
     score_products,
 )
-from irt_service.engines.estimation import Estimate, bank_of
-from irt_service.engines.maximisation import guessing_prior, priors_of, slope_prior
+from irt_service.engines.estimation import FINE_NODES, Estimate, bank_of
+from irt_service.engines.louis import (
+    LATENT,
+    Missing,
+    add_covariances,
+    add_mean_score_products,
+)
 from irt_service.engines.preparation import Problem, Scale
+from irt_service.engines.priors import guessing_prior, priors_of, slope_prior
 from irt_service.parallel import RunBlocks, even_blocks
-from irt_service.quadrature import Grid
-from irt_service.scoring import Rows, add_rows, fill_table
+from irt_service.quadrature import Grid, normal_grid
+from irt_service.scoring import Rows, fill_table
 
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
 
-NEGLIGIBLE = 1e-18
 MOST_FULL_BLOCKS = 8
 MOST_ITEM_BLOCKS = 16
-LATENT = 2  # mean and variance
+SINGULAR = 100.0  # times rounding: a smallest eigenvalue below it counts as 0
+
+SumTask = Callable[[int, Missing, tuple[int, int]], None]
 
 
 @dataclass(frozen=True)
@@ -62,152 +68,6 @@ class StandardErrors:
     method: str
 
 
-class Missing(NamedTuple):
-    """What a block of students adds up.
-
-    counts: (2 J, S) posterior weight by item and grade.
-    matrix: (P, P) covariance of scores, or (J, 3, 3) products of mean scores.
-    """
-
-    counts: Floats
-    pooled: Floats
-    matrix: Floats
-
-
-@compiled
-def _posterior(table: Floats, rows: Rows, i: int, log_weights: Floats, out: Floats) -> float:
-    """Normalised posterior of student i in `out`; returns the log likelihood."""
-    out[:] = log_weights
-    add_rows(table, rows, i, out)
-    largest = out[0]
-    for q in range(len(out)):
-        largest = max(largest, out[q])
-    total = 0.0
-    for q in range(len(out)):
-        out[q] = math.exp(out[q] - largest)
-        total += out[q]
-    for q in range(len(out)):
-        out[q] /= total
-    log_likelihood: float = math.log(total) + largest
-    return log_likelihood
-
-
-@compiled
-def _covariances(
-    tables: tuple[Floats, Floats, Floats],
-    rows: Rows,
-    weights: Floats,
-    log_weights: Floats,
-    places: Index,
-    sums: Missing,
-    block: tuple[int, int],
-) -> float:
-    """Add the posterior covariance of each student's score to the lower triangle.
-
-    Args:
-        tables: log P (2 J, S), scores (2 J, 3, S), latent scores (2, S).
-        rows: responses.
-        weights: person weights, (N,).
-        log_weights: of the nodes, (S,).
-        places: row of each parameter in the matrix, -1 if held: (J + 1, 3), latent last.
-        sums: added to.
-        block: first student and one past the last.
-    """
-    log_p, scores, latent = tables
-    stride = len(log_weights)
-    posterior = np.empty(stride)
-    longest = 0
-    for i in range(block[0], block[1]):
-        longest = max(longest, rows.indptr[i + 1] - rows.indptr[i])
-    height = 3 * longest + LATENT
-    centred = np.empty((height, stride))
-    place = np.empty(height, np.int64)
-    log_likelihood = 0.0
-    for i in range(block[0], block[1]):
-        log_likelihood += weights[i] * _posterior(log_p, rows, i, log_weights, posterior)
-        low = 0
-        while posterior[low] < NEGLIGIBLE:
-            low += 1
-        high = stride
-        while posterior[high - 1] < NEGLIGIBLE:
-            high -= 1
-        width = high - low
-        for q in range(stride):
-            sums.pooled[q] += weights[i] * posterior[q]
-        count = 0
-        for k in range(rows.indptr[i], rows.indptr[i + 1]):
-            code = 2 * rows.items[k] + rows.correct[k]
-            for q in range(stride):
-                sums.counts[code, q] += weights[i] * posterior[q]
-            for parameter in range(3):
-                if places[rows.items[k], parameter] >= 0:
-                    place[count] = places[rows.items[k], parameter]
-                    for q in range(width):
-                        centred[count, q] = scores[code, parameter, low + q]
-                    count += 1
-        for parameter in range(LATENT):
-            if places[len(places) - 1, parameter] >= 0:
-                place[count] = places[len(places) - 1, parameter]
-                for q in range(width):
-                    centred[count, q] = latent[parameter, low + q]
-                count += 1
-        for r in range(count):
-            mean = 0.0
-            for q in range(width):
-                mean += centred[r, q] * posterior[low + q]
-            for q in range(width):
-                centred[r, q] = (centred[r, q] - mean) * math.sqrt(posterior[low + q])
-        for r in range(count):
-            row = centred[r, :width]
-            for c in range(r + 1):
-                other = centred[c, :width]
-                total = 0.0
-                for q in range(width):
-                    total += row[q] * other[q]
-                first = max(place[r], place[c])
-                second = min(place[r], place[c])
-                sums.matrix[first, second] += weights[i] * total
-    return log_likelihood
-
-
-@compiled
-def _mean_score_products(
-    tables: tuple[Floats, Floats, Floats],
-    rows: Rows,
-    weights: Floats,
-    log_weights: Floats,
-    places: Index,
-    sums: Missing,
-    block: tuple[int, int],
-) -> float:
-    """Add the products of each student's mean score per item; arguments as _covariances."""
-    log_p, scores, _ = tables
-    stride = len(log_weights)
-    posterior = np.empty(stride)
-    mean = np.empty(3)
-    log_likelihood = 0.0
-    for i in range(block[0], block[1]):
-        log_likelihood += weights[i] * _posterior(log_p, rows, i, log_weights, posterior)
-        for q in range(stride):
-            sums.pooled[q] += weights[i] * posterior[q]
-        for k in range(rows.indptr[i], rows.indptr[i + 1]):
-            j = rows.items[k]
-            code = 2 * j + rows.correct[k]
-            for q in range(stride):
-                sums.counts[code, q] += weights[i] * posterior[q]
-            for parameter in range(3):
-                mean[parameter] = 0.0
-                if places[j, parameter] >= 0:
-                    total = 0.0
-                    for q in range(stride):
-                        total += scores[code, parameter, q] * posterior[q]
-                    mean[parameter] = total
-            for r in range(3):
-                for c in range(3):
-                    sums.matrix[j, 3 * r + c] += weights[i] * mean[r] * mean[c]
-    return log_likelihood
-
-
 class _Pass:
     """One pass over the students at the estimate."""
 
@@ -215,58 +75,69 @@ class _Pass:
         responses = problem.responses
         self.bank = bank_of(estimate.points)
         self.theta = estimate.mean + estimate.sd * grid.nodes
-        self.log_weights = grid.log_weights
+        self.grid = np.stack([self.theta, grid.log_weights])
         self.rows = Rows(responses.indptr, responses.items, responses.correct)
         self.weights = (
             np.ones(responses.n_persons) if responses.weights is None else responses.weights
         )
-        shape = (2 * len(self.bank), grid.stride)
-        log_p = np.empty(shape)
-        scores = np.empty((shape[0], PARAMETERS, shape[1]))
-        variance = estimate.sd**2
-        gap = self.theta - estimate.mean
-        latent = np.stack([gap / variance, (gap**2 / variance - 1.0) / (2.0 * variance)])
-        self.tables = (log_p, scores, latent)
-
-        def prepare(_: int, start: int, stop: int) -> None:
-            fill_table(self.bank[start:stop], self.theta, log_p[2 * start : 2 * stop])
-            fill_scores(self.bank[start:stop], self.theta, scores[2 * start : 2 * stop])
-
-        run(prepare, even_blocks(len(self.bank), min(MOST_ITEM_BLOCKS, len(self.bank))))
+        self.log_p = np.empty((2 * len(self.bank), grid.stride))
+        self.scores = np.empty((2 * len(self.bank), PARAMETERS, grid.stride))
         self._run = run
 
-    def __call__(
-        self, places: Index, matrix_shape: tuple[int, int], is_full: bool
-    ) -> tuple[Missing, float]:
-        """Sums over all students, and the log likelihood."""
-        n_persons = len(self.weights)
-        blocks = even_blocks(
-            n_persons, min(MOST_FULL_BLOCKS if is_full else MOST_ITEM_BLOCKS, n_persons)
-        )
-        shape = (2 * len(self.bank), len(self.theta))
+        def prepare(_: int, start: int, stop: int) -> None:
+            codes = slice(2 * start, 2 * stop)
+            fill_table(self.bank[start:stop], self.theta, self.log_p[codes])
+            fill_scores(self.bank[start:stop], self.theta, self.scores[codes])
+
+        run(prepare, even_blocks(len(self.bank), min(MOST_ITEM_BLOCKS, len(self.bank))))
+
+    def _sum(self, task: SumTask, matrix_shape: tuple[int, int], most_blocks: int) -> Missing:
+        """Add up over fixed blocks of students, in their order."""
+        stride = len(self.theta)
+        blocks = even_blocks(len(self.weights), min(most_blocks, len(self.weights)))
         sums = [
-            Missing(np.zeros(shape), np.zeros(shape[1]), np.zeros(matrix_shape)) for _ in blocks
+            Missing(np.zeros(self.log_p.size), np.zeros(stride), np.zeros(matrix_shape))
+            for _ in blocks
         ]
-        log_likelihoods = np.empty(len(blocks))
-        kernel = _covariances if is_full else _mean_score_products
 
         def add(number: int, start: int, stop: int) -> None:
-            log_likelihoods[number] = kernel(
-                self.tables,
-                self.rows,
-                self.weights,
-                self.log_weights,
-                places,
-                sums[number],
-                (start, stop),
-            )
+            task(number, sums[number], (start, stop))
 
         self._run(add, blocks)
         total = sums[0]
         for part in sums[1:]:
             for whole, more in zip(total, part, strict=True):
                 np.add(whole, more, out=whole)
-        return total, math.fsum(log_likelihoods)
+        return total._replace(counts=total.counts.reshape(-1, stride))
+
+    def covariances(self, latent: Floats, places: Index, size: int) -> tuple[Missing, float]:
+        """Covariances of all scores with each other, and the log likelihood."""
+        log_likelihoods = np.zeros(MOST_FULL_BLOCKS)
+        tables = (self.log_p.reshape(-1), self.scores, latent)
+
+        def task(number: int, sums: Missing, block: tuple[int, int]) -> None:
+            log_likelihoods[number] = add_covariances(
+                tables, self.rows, self.weights, self.grid, places, sums, block
+            )
+
+        return self._sum(task, (size, size), MOST_FULL_BLOCKS), math.fsum(log_likelihoods)
+
+    def mean_score_products(self) -> Missing:
+        """Per item, products of the students' mean scores, (J, 9)."""
+        has_guessing = bool((self.bank[:, 2] > 0).any())
+        by_logit = self.scores[:, 2].reshape(-1) if has_guessing else np.empty(0)
+        tables = (self.log_p.reshape(-1), self.scores[:, 1].reshape(-1), by_logit)
+
+        def task(_: int, sums: Missing, block: tuple[int, int]) -> None:
+            add_mean_score_products(tables, self.rows, self.weights, self.grid, sums, block)
+
+        return self._sum(task, (len(self.bank), PARAMETERS**2), MOST_ITEM_BLOCKS)
+
+    def complete(self, counts: Floats) -> Floats:
+        """Complete-data information per item, (J, 3, 3)."""
+        curvatures = np.empty_like(self.scores)
+        fill_curvatures(self.bank, self.theta, curvatures)
+        return complete_information(counts, curvatures, self.theta)
 
 
 def _free_parameters(problem: Problem, settings: CalibrationSettings) -> npt.NDArray[np.bool_]:
@@ -297,54 +168,65 @@ def _prior_information(
     return information
 
 
-def _inverse(information: Floats) -> Floats | None:
-    """Inverse of a positive definite matrix, None if it is not (after scaling to unit diagonal)."""
-    diagonal = np.diag(information)
-    if len(diagonal) == 0 or not (np.isfinite(information).all() and (diagonal > 0).all()):
-        return None
-    scale = 1.0 / np.sqrt(diagonal)
-    values, vectors = np.linalg.eigh(information * np.outer(scale, scale))
-    if not values[0] > len(values) * np.finfo(np.float64).eps * 100 * values[-1]:
-        return None
-    inverse: Floats = (vectors / values) @ vectors.T * np.outer(scale, scale)
-    return inverse
+def _inverse(information: Floats) -> Floats:
+    """Inverses of symmetric matrices (..., p, p); NaN where one is not positive definite.
+
+    The matrix is judged after scaling to a unit diagonal.
+    """
+    diagonal = np.diagonal(information, axis1=-2, axis2=-1)
+    is_usable = np.asarray(
+        np.isfinite(information).all(axis=(-2, -1)) & (diagonal > 0).all(axis=-1)
+    )
+    if not diagonal.size:
+        return np.empty_like(information)
+    safe = np.where(is_usable[..., None], diagonal, 1.0)
+    scale = 1.0 / np.sqrt(safe)
+    outer = scale[..., :, None] * scale[..., None, :]
+    plain = np.where(is_usable[..., None, None], information, np.eye(diagonal.shape[-1]))
+    values, vectors = np.linalg.eigh(plain * outer)
+    smallest = diagonal.shape[-1] * np.finfo(np.float64).eps * SINGULAR * values[..., -1]
+    is_usable &= values[..., 0] > smallest
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = (vectors / values[..., None, :]) @ np.swapaxes(vectors, -1, -2) * outer
+    return np.where(is_usable[..., None, None], inverse, np.nan)
 
 
 def standard_errors(
-    problem: Problem,
-    estimate: Estimate,
-    settings: CalibrationSettings,
-    grid: Grid,
-    run: RunBlocks,
+    problem: Problem, estimate: Estimate, settings: CalibrationSettings, run: RunBlocks
 ) -> StandardErrors:
-    """Covariance matrix of the estimates, whole or per item."""
-    once = _Pass(problem, estimate, grid, run)
-    is_full = int(problem.is_free.sum()) <= settings.full_information_items
+    """Covariance matrix of the estimates, whole or per item.
+
+    Blocks are computed on every second node: they are an approximation in any case, and the
+    coarser grid changes them in the sixth digit.
+    """
     free = _free_parameters(problem, settings)
+    nodes, spread = settings.quadrature_nodes, settings.quadrature_range
+    if int(problem.is_free.sum()) > settings.full_information_items:
+        count = (nodes + 1) // 2 if nodes >= FINE_NODES else nodes
+        once = _Pass(problem, estimate, normal_grid(count, spread), run)
+        sums = once.mean_score_products()
+        blocks = once.complete(sums.counts)
+        blocks += _prior_information(problem, estimate, settings)
+        blocks -= score_products(sums.counts, once.scores)
+        lower = sums.matrix.reshape(blocks.shape)
+        blocks += lower + np.tril(lower, -1).transpose(0, 2, 1)
+        return _from_blocks(blocks, free, settings, estimate.log_likelihood)
+    once = _Pass(problem, estimate, normal_grid(nodes, spread), run)
     places = np.full(free.shape, -1, np.int64)
-    places[free] = np.arange(int(free.sum()))
     size = int(free.sum())
-    n_items = len(problem.start)
-    shape = (size, size) if is_full else (n_items, PARAMETERS**2)
-    missing, log_likelihood = once(places, shape, is_full)
-    curvatures = np.empty_like(once.tables[1])
-    fill_curvatures(once.bank, once.theta, curvatures)
-    blocks = complete_information(missing.counts, curvatures, once.theta)
-    blocks += _prior_information(problem, estimate, settings)
-    if not is_full:
-        blocks -= score_products(missing.counts, once.tables[1])
-        blocks += missing.matrix.reshape(blocks.shape)
-        return _from_blocks(blocks, free, settings, log_likelihood)
+    places[free] = np.arange(size)
+    gap, variance = once.theta - estimate.mean, estimate.sd**2
+    latent = np.stack([gap / variance, (gap**2 / variance - 1.0) / (2.0 * variance)])
+    sums, log_likelihood = once.covariances(latent, places, size)
+    blocks = once.complete(sums.counts) + _prior_information(problem, estimate, settings)
     information = np.zeros((size, size))
     for j in np.flatnonzero(problem.is_free):
         at = places[j][free[j]]
         information[np.ix_(at, at)] = blocks[j][np.ix_(free[j], free[j])]
-    at = places[-1][free[-1]]
-    latent = _latent_information(missing.pooled, once.theta - estimate.mean, estimate.sd**2)
-    keep = free[-1, :LATENT]
-    information[np.ix_(at, at)] = latent[np.ix_(keep, keep)]
-    lower = missing.matrix
-    information -= lower + np.tril(lower, -1).T
+    at, keep = places[-1][free[-1]], free[-1, :LATENT]
+    of_latent = _latent_information(sums.pooled, gap, variance)
+    information[np.ix_(at, at)] = of_latent[np.ix_(keep, keep)]
+    information -= sums.matrix + np.tril(sums.matrix, -1).T
     return _from_full(information, free, settings, log_likelihood)
 
 
@@ -372,7 +254,7 @@ def _from_full(
         spread = _shared_slope(free)
     inverse = _inverse(spread.T @ information @ spread)
     size = len(information)
-    whole = np.full((size, size), np.nan) if inverse is None else spread @ inverse @ spread.T
+    whole = spread @ inverse @ spread.T
     items = np.zeros((n_items, PARAMETERS, PARAMETERS))
     latent = np.full((LATENT, LATENT), np.nan)
     places = np.full(free.shape, -1, np.int64)
@@ -383,7 +265,8 @@ def _from_full(
     at = places[-1][free[-1]]
     keep = np.flatnonzero(free[-1])
     latent[np.ix_(keep, keep)] = whole[np.ix_(at, at)]
-    return StandardErrors(items, latent, log_likelihood, inverse is not None, "full")
+    is_positive = bool(np.isfinite(inverse).all())
+    return StandardErrors(items, latent, log_likelihood, is_positive, "full")
 
 
 def _shared_slope(free: npt.NDArray[np.bool_]) -> Floats:
@@ -405,7 +288,6 @@ def _from_blocks(
 ) -> StandardErrors:
     """Invert each item's block; in the 1PL the shared a is eliminated first."""
     items = np.zeros_like(blocks)
-    is_positive = True
     estimated = np.flatnonzero(free[:-1].any(axis=1))
     if settings.model is Model.ONE_PL:
         d_variance = 1.0 / blocks[estimated, 1, 1]
@@ -417,10 +299,9 @@ def _from_blocks(
         items[estimated, 0, 1] = items[estimated, 1, 0] = cross
         items[estimated, 1, 1] = d_variance + (mixed * d_variance) ** 2 * slope_variance
     else:
-        for j in estimated:
-            keep = free[j]
-            inverse = _inverse(blocks[j][np.ix_(keep, keep)])
-            is_positive &= inverse is not None
-            items[np.ix_([j], keep, keep)] = np.nan if inverse is None else inverse
+        keep = free[estimated[0]]
+        inverse = _inverse(blocks[np.ix_(estimated, keep, keep)])
+        is_positive = bool(np.isfinite(inverse).all())
+        items[np.ix_(estimated, keep, keep)] = inverse
     latent = np.full((LATENT, LATENT), np.nan)
     return StandardErrors(items, latent, log_likelihood, is_positive, "per-item blocks")

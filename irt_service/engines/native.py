@@ -22,7 +22,6 @@ from irt_service.engines.information import StandardErrors, standard_errors
 from irt_service.engines.preparation import Problem, drop_items, prepare, require_enough
 from irt_service.errors import InsufficientDataError
 from irt_service.parallel import block_runner
-from irt_service.quadrature import normal_grid
 from irt_service.responses import ResponseMatrix
 
 Floats = npt.NDArray[np.float64]
@@ -58,15 +57,12 @@ class NativeEngine:
         """Estimate the item parameters; see Engine.calibrate."""
         started = time.perf_counter()
         problem = prepare(responses, settings)
-        grid = normal_grid(settings.quadrature_nodes, settings.quadrature_range)
         report = timed_report(progress)
         path: list[float] = []
         spent = 0
         with block_runner(settings.threads) as run:
             while True:
-                found = estimate(
-                    problem, settings, grid, run, report, settings.max_iterations - spent
-                )
+                found = estimate(problem, settings, run, report, settings.max_iterations - spent)
                 path.extend(found.path)
                 spent += found.iterations
                 if not found.diverging.any():
@@ -86,9 +82,7 @@ class NativeEngine:
                     "students do not differ beyond chance; there is no scale to estimate",
                 )
             errors = (
-                standard_errors(problem, found, settings, grid, run)
-                if settings.standard_errors
-                else None
+                standard_errors(problem, found, settings, run) if settings.standard_errors else None
             )
         seconds = time.perf_counter() - started
         found = replace(found, path=tuple(path), iterations=spent)

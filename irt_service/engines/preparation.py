@@ -22,6 +22,7 @@ NOT_SHARED = "not_identified: no student answered another item as well"
 
 FEWEST_ITEMS = {Model.RASCH: 2, Model.ONE_PL: 2, Model.TWO_PL: 3, Model.THREE_PL: 3}
 START_GUESSING = 0.2
+ROUNDING = 1e-12  # relative; sums of weights that differ by less are equal
 NO_GUESSING = -np.inf  # logit of c = 0
 
 
@@ -60,16 +61,18 @@ def prepare(responses: ResponseMatrix, settings: CalibrationSettings) -> Problem
     Raises:
         InsufficientDataError: too few items or answers remain to identify the model.
     """
-    counts = responses.item_counts()
+    tally = responses.tally()
+    counts = tally[:, 0]
     is_fixed = np.array([item in settings.fixed_items for item in responses.item_ids], np.bool_)
-    reasons = _zero_variance(responses, counts)
+    reasons = _zero_variance(tally)
     reasons = {j: reason for j, reason in reasons.items() if not is_fixed[j] or counts[j] == 0}
     keep = np.ones(responses.n_items, np.bool_)
     keep[list(reasons)] = False
     if settings.model is not Model.RASCH:
-        for j in _without_shared_students(responses, keep & ~is_fixed, keep):
-            reasons[j] = NOT_SHARED
-            keep[j] = False
+        # Without another answer of the same student, nothing speaks about a.
+        alone = keep & ~is_fixed & (responses.tally(keep)[:, 3] == 0)
+        reasons |= dict.fromkeys(np.flatnonzero(alone).tolist(), NOT_SHARED)
+        keep &= ~alone
     excluded = tuple(
         Exclusion(str(responses.item_ids[j]), reasons[j], int(counts[j])) for j in sorted(reasons)
     )
@@ -119,31 +122,16 @@ def _scale(settings: CalibrationSettings, has_fixed: bool) -> Scale:
     return Scale.HELD if settings.discrimination_prior else Scale.IDENTIFIED
 
 
-def _weights_per_response(responses: ResponseMatrix) -> Floats:
-    weights = np.ones(responses.n_persons) if responses.weights is None else responses.weights
-    return np.repeat(weights, responses.person_counts())
-
-
-def _zero_variance(responses: ResponseMatrix, counts: npt.NDArray[np.int64]) -> dict[int, str]:
-    counted = _weights_per_response(responses) > 0
-    right = np.bincount(responses.items, responses.correct * counted, responses.n_items)
-    answered = np.bincount(responses.items, counted, responses.n_items)
+def _zero_variance(tally: Floats) -> dict[int, str]:
+    """Items without both right and wrong answers of positive weight."""
+    answered, right = tally[:, 1], tally[:, 2]
     reasons = {}
-    for j in np.flatnonzero((right == 0) | (right == answered)):
+    for j in np.flatnonzero((right <= 0) | (right >= answered * (1 - ROUNDING))):
         if answered[j] == 0:
             reasons[int(j)] = NO_RESPONSES
         else:
             reasons[int(j)] = ALL_WRONG if right[j] == 0 else ALL_CORRECT
     return reasons
-
-
-def _without_shared_students(responses: ResponseMatrix, asked: Mask, keep: Mask) -> list[int]:
-    """Items of `asked` whose students answered no other kept item: their a is not identified."""
-    kept = keep[responses.items]
-    per_person = np.diff(np.concatenate([[0], np.cumsum(kept)])[responses.indptr])
-    shared = np.repeat(per_person > 1, responses.person_counts()) & kept
-    has_shared = np.bincount(responses.items[shared], minlength=responses.n_items) > 0
-    return [int(j) for j in np.flatnonzero(asked & ~has_shared)]
 
 
 def require_enough(problem: Problem, settings: CalibrationSettings) -> None:
@@ -166,10 +154,8 @@ def require_enough(problem: Problem, settings: CalibrationSettings) -> None:
 
 def _starting_values(responses: ResponseMatrix, settings: CalibrationSettings) -> Floats:
     """a = 1, d from the share correct (log odds, shrunk a little), c = 0.2 in the 3PL."""
-    weights = _weights_per_response(responses)
-    right = np.bincount(responses.items, responses.correct * weights, responses.n_items)
-    answered = np.bincount(responses.items, weights, responses.n_items)
-    share = (right + 0.5) / (answered + 1.0)
+    tally = responses.tally()
+    share = (tally[:, 2] + 0.5) / (tally[:, 1] + 1.0)
     has_guessing = settings.model is Model.THREE_PL
     if has_guessing:
         share = np.clip((share - START_GUESSING) / (1 - START_GUESSING), 0.05, 1.0)

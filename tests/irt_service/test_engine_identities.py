@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from irt_service.engines import engine_named
 from irt_service.engines.base import Calibration, CalibrationSettings, Model, Progress
+from irt_service.errors import InsufficientDataError
 from irt_service.responses import ResponseMatrix
 from tests.irt_service.reference_cases import lsat7, patterns_of_lsat7
 from tests.irt_service.simulation import simulate
@@ -86,7 +87,12 @@ def test_the_result_is_a_stationary_point_that_em_climbed_to(
 ) -> None:
     responses = simulate(np.random.default_rng(seed), 400, n_items, n_items - 1, 0.05).responses
     seen: list[Progress] = []
-    found = ENGINE.calibrate(responses, CalibrationSettings(model=model), seen.append)
+    try:
+        found = ENGINE.calibrate(responses, CalibrationSettings(model=model), seen.append)
+    except InsufficientDataError as refusal:
+        # Few items and students may leave no finite maximum; then there are no numbers at all.
+        assert refusal.where.count("no_finite_maximum") > 0
+        return
     # Accepted cycles never lower the penalised likelihood.
     path = np.array(found.log_likelihood_path)
     assert (np.diff(path) >= -1e-9 * abs(path[0])).all() or found.excluded

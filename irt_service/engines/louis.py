@@ -1,0 +1,246 @@
+"""Posterior means and covariances of scores, student by student (Louis, 1982, eq. 3.1)."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from irt_service.compiled import compiled
+from irt_service.engines.derivatives import PARAMETERS
+from irt_service.engines.expectation import (
+    add_table_rows,
+    add_to_counts,
+    add_weighted,
+    longest_row,
+    normalise,
+)
+from irt_service.scoring import Rows
+
+Floats = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+
+LATENT = 2  # mean and variance
+
+
+class Missing(NamedTuple):
+    """What a block of students adds up.
+
+    counts: (2 J S,) posterior weight by item and grade.
+    pooled: (S,) posterior weight of all.
+    matrix: (P, P) covariance of scores, or (J, 9) products of mean scores; lower triangles.
+    """
+
+    counts: Floats
+    pooled: Floats
+    matrix: Floats
+
+
+@compiled
+def _posterior(
+    tables: tuple[Floats, Floats, Floats],
+    rows: Rows,
+    grid: Floats,
+    i: int,
+    starts: Index,
+    posterior: Floats,
+) -> tuple[float, int, int]:
+    """Posterior of student i; returns the log likelihood and the nodes that matter."""
+    stride = grid.shape[1]
+    first = rows.indptr[i]
+    count = rows.indptr[i + 1] - first
+    for k in range(count):
+        starts[k] = (2 * rows.items[first + k] + rows.correct[first + k]) * stride
+    posterior[:] = grid[1]
+    add_table_rows(tables[0], starts[:count], posterior, 0, stride)
+    log_likelihood, _, low, high = normalise(posterior, grid[0], 0, stride)
+    return log_likelihood, low, high
+
+
+@compiled
+def _gather_scores(
+    tables: tuple[Floats, Floats, Floats],
+    rows: Rows,
+    places: Index,
+    i: int,
+    window: tuple[int, int],
+    gathered: Floats,
+    place: Index,
+) -> int:
+    """Rows of the scores of student i's free parameters; returns how many."""
+    low, high = window
+    count = 0
+    for k in range(rows.indptr[i], rows.indptr[i + 1]):
+        code = 2 * rows.items[k] + rows.correct[k]
+        for parameter in range(PARAMETERS):
+            if places[rows.items[k], parameter] >= 0:
+                place[count] = places[rows.items[k], parameter]
+                for q in range(low, high):
+                    gathered[count, q - low] = tables[1][code, parameter, q]
+                count += 1
+    for parameter in range(LATENT):
+        if places[-1, parameter] >= 0:
+            place[count] = places[-1, parameter]
+            for q in range(low, high):
+                gathered[count, q - low] = tables[2][parameter, q]
+            count += 1
+    return count
+
+
+@compiled
+def _add_covariance(
+    gathered: Floats, place: Index, posterior: Floats, weight: float, matrix: Floats
+) -> None:
+    """Add the covariance of the rows of `gathered` under `posterior` to the lower triangle."""
+    count, width = gathered.shape
+    for r in range(count):
+        mean = 0.0
+        for q in range(width):
+            mean += gathered[r, q] * posterior[q]
+        for q in range(width):
+            gathered[r, q] = (gathered[r, q] - mean) * math.sqrt(posterior[q])
+    for r in range(count):
+        row = gathered[r]
+        for c in range(r + 1):
+            other = gathered[c]
+            total = 0.0
+            for q in range(width):
+                total += row[q] * other[q]
+            matrix[max(place[r], place[c]), min(place[r], place[c])] += weight * total
+
+
+@compiled
+def add_covariances(
+    tables: tuple[Floats, Floats, Floats],
+    rows: Rows,
+    weights: Floats,
+    grid: Floats,
+    places: Index,
+    sums: Missing,
+    block: tuple[int, int],
+) -> float:
+    """Add the posterior covariance of each student's score to the lower triangle.
+
+    Args:
+        tables: log P flat (2 J S,), scores (2 J, 3, S), latent scores (2, S).
+        rows: responses.
+        weights: person weights, (N,).
+        grid: nodes on the scale of theta and log weights, (2, S).
+        places: row of each parameter in the matrix, -1 if held: (J + 1, 3), latent last.
+        sums: added to.
+        block: first student and one past the last.
+    """
+    stride = grid.shape[1]
+    posterior = np.empty(stride)
+    longest = longest_row(rows, block[0], block[1])
+    starts = np.empty(longest, np.int64)
+    height = PARAMETERS * longest + LATENT
+    gathered = np.empty(height * stride)
+    place = np.empty(height, np.int64)
+    log_likelihood = 0.0
+    for i in range(block[0], block[1]):
+        value, low, high = _posterior(tables, rows, grid, i, starts, posterior)
+        log_likelihood += weights[i] * value
+        width = high - low
+        scores = gathered[: height * width].reshape(height, width)
+        count = _gather_scores(tables, rows, places, i, (low, high), scores, place)
+        _add_covariance(scores[:count], place, posterior[low:high], weights[i], sums.matrix)
+        add_weighted(posterior, weights[i], sums.pooled, low, high)
+        answers = rows.indptr[i + 1] - rows.indptr[i]
+        add_to_counts(sums.counts, starts[:answers], posterior, low, high)
+    return log_likelihood
+
+
+@compiled
+def _expected(
+    table: Floats,
+    starts: Index,
+    weights: Floats,
+    moments: Floats,
+    window: tuple[int, int],
+    out: Floats,
+) -> None:
+    """Weighted sums of table rows: out[k] = (sum moments row, sum weights row), four at a time."""
+    low, high = window
+    width = high - low
+    weight = weights[low:high]
+    moment = moments[low:high]
+    count = len(starts)
+    for k in range(0, count, 4):
+        # Beyond the end the last row is repeated and not written.
+        r0 = table[starts[k] + low : starts[k] + high]
+        r1 = table[starts[min(k + 1, count - 1)] + low : starts[min(k + 1, count - 1)] + high]
+        r2 = table[starts[min(k + 2, count - 1)] + low : starts[min(k + 2, count - 1)] + high]
+        r3 = table[starts[min(k + 3, count - 1)] + low : starts[min(k + 3, count - 1)] + high]
+        a0 = a1 = a2 = a3 = 0.0
+        d0 = d1 = d2 = d3 = 0.0
+        for q in range(width):
+            a0 += moment[q] * r0[q]
+            d0 += weight[q] * r0[q]
+            a1 += moment[q] * r1[q]
+            d1 += weight[q] * r1[q]
+            a2 += moment[q] * r2[q]
+            d2 += weight[q] * r2[q]
+            a3 += moment[q] * r3[q]
+            d3 += weight[q] * r3[q]
+        out[k, 0] = a0
+        out[k, 1] = d0
+        out[k + 1, 0] = a1
+        out[k + 1, 1] = d1
+        out[k + 2, 0] = a2
+        out[k + 2, 1] = d2
+        out[k + 3, 0] = a3
+        out[k + 3, 1] = d3
+
+
+@compiled
+def add_mean_score_products(
+    tables: tuple[Floats, Floats, Floats],
+    rows: Rows,
+    weights: Floats,
+    grid: Floats,
+    sums: Missing,
+    block: tuple[int, int],
+) -> None:
+    """Add the outer product of each student's mean score with itself, per item.
+
+    Args:
+        tables: flat (2 J S,) each: log P, its derivative by eta, and by logit c (empty without
+            guessing).
+        rows: responses.
+        weights: person weights, (N,).
+        grid: nodes on the scale of theta and log weights, (2, S).
+        sums: added to.
+        block: first student and one past the last.
+    """
+    stride = grid.shape[1]
+    posterior = np.empty(stride)
+    moments = np.empty(stride)
+    longest = longest_row(rows, block[0], block[1])
+    starts = np.empty(longest, np.int64)
+    by_line = np.empty((longest + 4, 2))
+    by_logit = np.zeros((longest + 4, 2))
+    for i in range(block[0], block[1]):
+        _, low, high = _posterior(tables, rows, grid, i, starts, posterior)
+        for q in range(low, high):
+            moments[q] = posterior[q] * grid[0, q]
+        first = rows.indptr[i]
+        answers = rows.indptr[i + 1] - first
+        _expected(tables[1], starts[:answers], posterior, moments, (low, high), by_line)
+        if len(tables[2]) > 0:
+            _expected(tables[2], starts[:answers], posterior, moments, (low, high), by_logit)
+        for k in range(answers):
+            into = sums.matrix[rows.items[first + k]]
+            a = by_line[k, 0]
+            d = by_line[k, 1]
+            logit = by_logit[k, 1]
+            into[0] += weights[i] * a * a
+            into[3] += weights[i] * d * a
+            into[4] += weights[i] * d * d
+            into[6] += weights[i] * logit * a
+            into[7] += weights[i] * logit * d
+            into[8] += weights[i] * logit * logit
+        add_weighted(posterior, weights[i], sums.pooled, low, high)
+        add_to_counts(sums.counts, starts[:answers], posterior, low, high)
