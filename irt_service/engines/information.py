@@ -44,7 +44,7 @@ Index = npt.NDArray[np.int64]
 
 MOST_FULL_BLOCKS = 8
 MOST_ITEM_BLOCKS = 16
-SINGULAR = 100.0  # times rounding: a smallest eigenvalue below it counts as 0
+SINGULAR = 1e-8  # a smallest eigenvalue below this share of the largest counts as 0
 
 SumTask = Callable[[int, Missing, tuple[int, int]], None]
 
@@ -184,8 +184,7 @@ def _inverse(information: Floats) -> Floats:
     outer = scale[..., :, None] * scale[..., None, :]
     plain = np.where(is_usable[..., None, None], information, np.eye(diagonal.shape[-1]))
     values, vectors = np.linalg.eigh(plain * outer)
-    smallest = diagonal.shape[-1] * np.finfo(np.float64).eps * SINGULAR * values[..., -1]
-    is_usable &= values[..., 0] > smallest
+    is_usable &= values[..., 0] > SINGULAR * values[..., -1]
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = (vectors / values[..., None, :]) @ np.swapaxes(vectors, -1, -2) * outer
     return np.where(is_usable[..., None, None], inverse, np.nan)

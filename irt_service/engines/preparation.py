@@ -68,9 +68,17 @@ def prepare(responses: ResponseMatrix, settings: CalibrationSettings) -> Problem
     reasons = {j: reason for j, reason in reasons.items() if not is_fixed[j] or counts[j] == 0}
     keep = np.ones(responses.n_items, np.bool_)
     keep[list(reasons)] = False
-    if settings.model is not Model.RASCH:
+    shared = responses.tally(keep)[:, 3]
+    if settings.model is Model.RASCH:
+        if keep.any() and not shared.any():
+            raise InsufficientDataError(
+                "no student answered two items, so nothing speaks about the spread of abilities",
+                f"{responses.n_persons} students",
+                "collect several responses per student",
+            )
+    else:
         # Without another answer of the same student, nothing speaks about a.
-        alone = keep & ~is_fixed & (responses.tally(keep)[:, 3] == 0)
+        alone = keep & ~is_fixed & (shared == 0)
         reasons |= dict.fromkeys(np.flatnonzero(alone).tolist(), NOT_SHARED)
         keep &= ~alone
     excluded = tuple(
