@@ -1,0 +1,161 @@
+"""KPIs after arrivals of every kind: the rows of one full refresh, and of the definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.conftest import Database
+from tests.dbt.kpi_scenario import KpiSchool
+from tests.dbt.mart_rows import differences, read
+from tests.dbt_runner import DbtRunner
+
+KEYS = {
+    "fct_student_daily_kpis": ("student_id", "kpi_date"),
+    "fct_goal_probability": ("student_id", "goal_key", "kpi_date"),
+    "fct_inactivity_daily": ("student_id", "inactivity_date"),
+    "fct_inactivity_transitions": ("student_id", "changed_on"),
+    "fct_student_weekly_kpis": ("student_id", "week_start"),
+}
+BUILD = ("build", "--exclude-resource-type", "test", "unit_test", "--select")
+ALL = ("+fct_student_weekly_kpis", "+fct_goal_probability", "+fct_inactivity_daily")
+MARTS = (*ALL, "+fct_inactivity_transitions")
+
+Rows = dict[str, list[dict[str, Any]]]
+Build = Callable[..., Rows]
+
+
+@pytest.fixture
+def world(database: Database) -> KpiSchool:
+    """A small school whose abilities are written; its other tables are not."""
+    world = KpiSchool.random(31, students=4)
+    world.write(database.url)
+    world.write_abilities(database.url)
+    return world
+
+
+@pytest.fixture
+def build(database: Database, run_dbt: DbtRunner, world: KpiSchool) -> Build:
+    """Builds as of some days after the school's 85th, and returns the marts' rows."""
+
+    def run(days: int, *options: str, select: tuple[str, ...] = MARTS) -> Rows:
+        world.write(database.url)
+        run_dbt(
+            *BUILD,
+            *select,
+            *options,
+            database=database,
+            vars={"as_of_date": as_of(world, days)},
+        )
+        return {
+            relation: read(database.url, relation, ", ".join(key)) for relation, key in KEYS.items()
+        }
+
+    return run
+
+
+def as_of(world: KpiSchool, days: int) -> date:
+    """The date of a build."""
+    return world.school.first_day + timedelta(days=85 + days)
+
+
+def assert_is_defined(rows: Rows, world: KpiSchool, days: int) -> None:
+    """Fail unless the daily rows are what the oracle says."""
+    relation = "fct_student_daily_kpis"
+    expected = world.oracle(as_of(world, days)).rows()
+    assert differences(rows[relation], expected, KEYS[relation]) == []
+
+
+def assert_are_equal(rows: Rows, others: Rows) -> None:
+    """Fail unless every mart has the same rows in both."""
+    for relation, key in KEYS.items():
+        assert rows[relation]
+        assert differences(rows[relation], others[relation], key) == []
+        assert differences(others[relation], rows[relation], key) == []
+
+
+def test_sessions_abilities_runs_and_goals_that_arrive_in_any_order(
+    world: KpiSchool, build: Build, database: Database
+) -> None:
+    school = world.school
+    keys = sorted(school.sessions)
+    late = {key: school.sessions.pop(key) for key in keys[3:60:9]}
+    late_visits = {
+        key: world.session_rows.pop(key) for key in sorted(world.session_rows) if "visit" in key
+    }
+    # Some sessions lie after this day: they are delivered, and no KPI may know them yet.
+    assert_is_defined(build(0), world, 0)
+
+    # Nights were missed, and everything else happens at once.
+    school.sessions.update(late)
+    world.session_rows.update(late_visits)
+    keys = [key for key in sorted(school.sessions) if key not in late]
+    del school.sessions[keys[2]]
+    school.sessions[keys[25]].is_ready = False
+    school.sessions[keys[30]].attempts = school.sessions[keys[30]].attempts[:1]
+    school.sessions[keys[40]].student_id = "somebody-new"
+    school.sessions[keys[40]].attempts = [
+        replace(attempt, student_id="somebody-new") for attempt in school.sessions[keys[40]].attempts
+    ]
+    row = next(row for row in world.session_rows.values() if row.started_at)
+    world.session_rows[row.session_id] = replace(row, ended_at=None)
+    assert_is_defined(build(5), world, 5)
+
+    # A run comes into force for days to come, then is taken back.
+    school.publish("run-2", as_of(world, 3))
+    assert_is_defined(build(7), world, 7)
+    school.revoke_last()
+    known = len(school.abilities)
+    for key in sorted(school.sessions)[10:40:8]:
+        school.sessions[key].attempts.sort(key=lambda attempt: attempt.position)
+    assert_is_defined(build(7), world, 7)
+
+    # Another scoring of old sessions, and goals that change: the old versions stay.
+    rescored = [school.sessions[key] for key in sorted(school.sessions)[10:40:8]]
+    for session in rescored:
+        school.score(session, "run-3")
+    world.write_abilities(database.url, known)
+    changed = sorted(world.goals, key=str)
+    for number, key in enumerate(changed):
+        goal, created_at = world.goals[key]
+        if number % 3 == 0:
+            del world.goals[key]
+        elif number % 3 == 1:
+            world.goals[key] = (replace(goal, target_theta=goal.target_theta + 1), created_at)
+    world.add_goal("student-0", "new")
+    goal, _ = world.goals["student-0", "new"]
+    today = datetime.now(UTC)
+    world.goals["student-0", "new"] = (
+        replace(goal, priority=100),
+        today - timedelta(days=3650),
+    )
+    after = build(9)
+    assert {row["is_default_goal"] for row in after["fct_student_daily_kpis"]} == {True, False}
+    assert_are_equal(after, build(9, "--full-refresh"))
+
+
+def test_a_job_that_builds_the_kpis_alone_hides_nothing(world: KpiSchool, build: Build) -> None:
+    build(0)
+    school = world.school
+    keys = sorted(school.sessions)
+    del school.sessions[keys[4]]
+    # The windows are not rebuilt, so that the KPIs cannot know yet.
+    build(0, select=("+fct_sessions", "fct_student_daily_kpis"))
+    assert_is_defined(build(0), world, 0)
+
+
+def test_a_build_without_news_changes_nothing(
+    world: KpiSchool, build: Build, database: Database
+) -> None:
+    build(0)
+    stamp = "select max(built_at), count(*) from analytics.fct_student_daily_kpis"
+    with psycopg.connect(database.url) as connection:
+        before = connection.execute(stamp).fetchone()
+    build(0)
+    with psycopg.connect(database.url) as connection:
+        assert connection.execute(stamp).fetchone() == before
