@@ -21,7 +21,7 @@ from irt_service.engines.base import (
 )
 from irt_service.errors import InsufficientDataError, IrtServiceError
 from irt_service.fitting import Fit, fit
-from irt_service.gates import accounted, admit, as_json, unmet
+from irt_service.gates import admit, as_json, unmet, without_responses
 from irt_service.provenance import (
     describe_settings,
     fingerprint,
@@ -60,7 +60,7 @@ class Input:
 
     run: runs.RunStart
     responses: ResponseMatrix
-    bank_items: Mapping[str, int]
+    unanswered: tuple[str, ...]
     anchors: Mapping[str, ItemParameters]
     ignored_anchors: tuple[str, ...]
     standing: str | None
@@ -104,7 +104,8 @@ def read_input(connection: Connection, request: Request, settings: Settings) -> 
         )
     days = request.lookback_days or settings.calibration_lookback_days
     window = _window(as_of, days, settings)
-    responses = source.read_responses(connection, bank, *window)
+    items = source.read_bank_items(connection, bank, *window)
+    responses = source.read_responses(connection, bank, *window, items.answered)
     tagged = source.read_anchors(connection)
     anchors = {item: one for item, one in tagged.items() if one is not None and _is_possible(one)}
     mark = fingerprint(responses)
@@ -123,7 +124,7 @@ def read_input(connection: Connection, request: Request, settings: Settings) -> 
     return Input(
         start,
         responses,
-        source.read_bank_items(connection, bank),
+        tuple(items.others),
         anchors,
         tuple(sorted(set(tagged) - set(anchors))),
         runs.read_current_run_id(connection),
@@ -159,7 +160,7 @@ def estimate(
     judged = fit(
         given.responses, fit_settings, settings.gates, engine_named(request.engine), progress
     )
-    excluded = judged.excluded + accounted(given.bank_items, {*map(str, given.responses.item_ids)})
+    excluded = judged.excluded + without_responses(given.unanswered)
     reasons = list(unmet(judged.verdicts))
     if judged.calibration is None or reasons:
         return Result(given.run, judged, None, None, excluded, tuple(reasons))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -250,6 +250,6 @@ def unmet(verdicts: tuple[Verdict, ...]) -> list[str]:
     return [f"{verdict.gate}: {verdict.found}" for verdict in verdicts if not verdict.is_met]
 
 
-def accounted(items: Mapping[str, int], known: set[str]) -> tuple[Exclusion, ...]:
-    """Items of the bank that took no part at all: nobody answered them in the look-back."""
-    return tuple(Exclusion(item, NO_RESPONSES, 0) for item in sorted(items) if item not in known)
+def without_responses(items: Iterable[str]) -> tuple[Exclusion, ...]:
+    """Items of the bank that nobody answered in the look-back, as exclusions."""
+    return tuple(Exclusion(item, NO_RESPONSES, 0) for item in items)

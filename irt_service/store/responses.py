@@ -47,26 +47,63 @@ class Bank:
         return "" if self.column is None else f"and {self.column} = %(bank)s"
 
 
-def read_responses(
+@dataclass(frozen=True)
+class BankItems:
+    """Items of a bank in the order of their ids' bytes.
+
+    Attributes:
+        answered: those with first graded responses in the look-back.
+        others: the rest, unanswered questions included.
+    """
+
+    answered: list[str]
+    others: list[str]
+
+
+def read_bank_items(
     connection: Connection, bank: Bank, start: datetime, end: datetime
+) -> BankItems:
+    """Read the items of a bank, by whether anybody answered them in [start, end)."""
+    with driver(connection).cursor() as cursor:
+        cursor.execute(
+            f"""
+            select
+                item_id,
+                bool_or(answered_at >= %(start)s and answered_at < %(end)s)
+            from analytics.fct_item_responses
+            where true {bank.condition}
+            group by item_id
+            """,  # noqa: S608 - constants
+            {"bank": bank.value, "start": start, "end": end},
+        )
+        items: dict[str, bool] = dict(cursor.fetchall())
+        if bank.column in {None, "topic_id"}:
+            cursor.execute(
+                "select item_id from analytics.dim_items"  # noqa: S608 - constants
+                f" where true {bank.condition}",
+                {"bank": bank.value},
+            )
+            items = dict.fromkeys((row[0] for row in cursor), False) | items
+    return BankItems(
+        sorted(item for item, is_answered in items.items() if is_answered),
+        sorted(item for item, is_answered in items.items() if not is_answered),
+    )
+
+
+def read_responses(
+    connection: Connection, bank: Bank, start: datetime, end: datetime, item_ids: list[str]
 ) -> ResponseMatrix:
     """First graded responses with start <= answered_at < end, in canonical order.
 
     The server sends one array of codes per student: ten million single rows would take
     longer to fetch than to calibrate.
 
+    Args:
+        item_ids: items that have such responses, in the order of their bytes.
+
     Raises:
         InsufficientDataError: there are none.
     """
-    values = {"bank": bank.value, "start": start, "end": end}
-    where = f"answered_at >= %(start)s and answered_at < %(end)s {bank.condition}"
-    with driver(connection).cursor() as cursor:
-        cursor.execute(
-            "select distinct item_id from analytics.fct_item_responses"  # noqa: S608 - constants
-            f" where {where}",
-            values,
-        )
-        item_ids = sorted(row[0] for row in cursor)
     if not item_ids:
         raise InsufficientDataError(
             "there are no graded responses in the look-back",
@@ -87,10 +124,13 @@ def read_responses(
             from analytics.fct_item_responses as responses
             inner join unnest(%(items)s::text[]) with ordinality as items (item_id, code)
                 on responses.item_id = items.item_id
-            where {where.replace("answered_at", "responses.answered_at")}
+            where
+                responses.answered_at >= %(start)s
+                and responses.answered_at < %(end)s
+                {bank.condition}
             group by responses.student_id
             """,  # noqa: S608 - constants
-            {**values, "items": item_ids},
+            {"bank": bank.value, "start": start, "end": end, "items": item_ids},
         )
         for student, codes in cursor:
             students.append(student)
@@ -112,29 +152,6 @@ def _to_matrix(students: list[str], packed: list[bytes], item_ids: list[str]) ->
         codes >> 1,
         (codes & 1).astype(np.int8),
     )
-
-
-def read_bank_items(connection: Connection, bank: Bank) -> dict[str, int]:
-    """First graded responses ever per item of the bank, unanswered questions included."""
-    with driver(connection).cursor() as cursor:
-        cursor.execute(
-            f"""
-            select item_id, count(*)
-            from analytics.fct_item_responses
-            where true {bank.condition}
-            group by item_id
-            """,  # noqa: S608 - constants
-            {"bank": bank.value},
-        )
-        items = {row[0]: int(row[1]) for row in cursor}
-        if bank.column in (None, "topic_id"):
-            cursor.execute(
-                "select item_id from analytics.dim_items"  # noqa: S608 - constants
-                f" where true {bank.condition}",
-                {"bank": bank.value},
-            )
-            items |= {row[0]: 0 for row in cursor if row[0] not in items}
-    return items
 
 
 def read_anchors(connection: Connection) -> dict[str, ItemParameters | None]:

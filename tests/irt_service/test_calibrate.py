@@ -342,7 +342,7 @@ sys.exit(main(["calibrate"]))
 def test_a_killed_calibration_leaves_nothing_and_the_next_one_says_so(
     command: Command, school: Database
 ) -> None:
-    process = subprocess.Popen(  # noqa: S603 - this Python, own code
+    process = subprocess.Popen(
         [sys.executable, "-c", _SLOW], env=school.env, cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
@@ -400,3 +400,26 @@ def test_fewer_responses_per_item_can_be_allowed(database: Database) -> None:
     gates = GateSettings(min_responses_per_item=50)
     assert calibrate(database.engine, request(), Settings(gates=gates)).is_accepted
     assert not calibrate(database.engine, request(), Settings()).is_accepted
+
+
+def test_a_later_run_is_linked_to_the_one_in_force(command: Command, school: Database) -> None:
+    command("calibrate")
+    with school.engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "update exam.exam_results set result_json = jsonb_set(result_json,"
+                " '{questions,0,is_correct}', 'true') where session_id like 's_1__0'"
+            )
+        )
+    build(school.engine)
+    done = command("calibrate")
+    assert done.returncode == 0, done.stderr
+    with school.engine.connect() as connection:
+        first, second = connection.execute(
+            sa.text("select * from irt.mirt_fit_meta order by started_at")
+        ).all()
+    assert second.linking["method"] == "stocking-lord"
+    assert second.linking["to_run"] == first.run_id
+    assert second.prior_mean == second.linking["B"]
+    assert second.prior_sd == second.linking["A"]
+    assert second.prior_sd != 1.0
