@@ -12,6 +12,7 @@ import os
 import platform
 import signal
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from warehouse.errors import LockHeldError
 
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 INVOCATION_ENVIRONMENT = "SEEDTEST_INVOCATION_ID"
 ERROR_MAX_CHARACTERS = 4000
+RESTART_PATIENCE_SECONDS = 30.0
 _OWN_PACKAGE = "seedtest-analytics"
 _LOCK_KEY = "hashtextextended('seedtest:' || :name, 0)"
 _RUN_LOCK_KEY = "hashtextextended('seedtest-run:' || run.id, 0)"
@@ -93,7 +95,11 @@ def step(
             try:
                 yield run
             except BaseException as error:
-                _end(engine, connection, run, status="failed", error=_describe(error))
+                try:
+                    _end(engine, connection, run, status="failed", error=_describe(error))
+                except SQLAlchemyError as silence:
+                    # What went wrong matters more than that it could not be written down.
+                    logger.warning("the ledger could not be told that %s failed: %s", name, silence)
                 if isinstance(error, _TerminatedError):
                     raise SystemExit(128 + signal.SIGTERM) from None
                 raise
@@ -247,18 +253,32 @@ def _end(
     }
     try:
         connection.execute(statement, {**values, "details": to_json(details)})
-    except DBAPIError:
+    except SQLAlchemyError:
         # The server was restarted under the step, and the lock went with its connection. The
         # story is still told, and the loss is part of it.
         details["lock_lost"] = True
-        with engine.begin() as another:
-            another.execute(statement, {**values, "details": to_json(details)})
+        values["details"] = to_json(details)
+        _tell_later(engine, statement, values)
+
+
+def _tell_later(engine: Engine, statement: sa.TextClause, values: dict[str, Any]) -> None:
+    """Write the end of a run once the server is back; raise when it stays away."""
+    deadline = time.monotonic() + RESTART_PATIENCE_SECONDS
+    while True:
+        try:
+            with engine.begin() as connection:
+                connection.execute(statement, values)
+            return
+        except OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
 
 
 def _is_connected(connection: Connection) -> bool:
     try:
         connection.execute(sa.text("select 1"))
-    except DBAPIError:
+    except SQLAlchemyError:
         return False
     return True
 

@@ -31,7 +31,12 @@ ANALYZE_FROM_ROWS = 1_000
 _GZIP_MAGIC = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # What a single line can do wrong that no check foresees; anything else ends the load.
-_LINE_ERRORS = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded)
+_LINE_ERRORS = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    errors.ProgramLimitExceeded,
+    errors.StatementTooComplex,
+)
 
 _Row = dict[str, Any]
 _Connection = psycopg.Connection[_Row]

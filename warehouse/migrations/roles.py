@@ -32,8 +32,8 @@ ROLES = (
     APPLICATION,
 )
 
-# insufficient_privilege, and what PostgreSQL says of a role it does not know.
-_REFUSED = ("42501", "42704")
+# insufficient_privilege, a role that is not known, a column that an application's table lacks.
+_REFUSED = ("42501", "42704", "42703")
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ _EXAM = (
     f"alter default privileges in schema exam grant select on tables "
     f"to {EXAM_READER}, {ANALYTICS_WRITER}",
     # Enough to see which results changed; what they say is read through staging.
-    f"grant select (session_id, updated_at) on exam.exam_results to {IRT_WRITER}",
+    f"grant select (session_id, updated_at, xmin) on exam.exam_results to {IRT_WRITER}",
 )
 
 
@@ -165,7 +165,7 @@ def _grant(connection: Connection, access: _Access) -> None:
 
 
 def _try(connection: Connection, statement: str, *, quiet: bool = False) -> bool:
-    """Run one statement in a savepoint; a lack of privilege is logged, anything else raised."""
+    """Run one statement in a savepoint; what cannot be granted is logged, the rest raised."""
     try:
         with connection.begin_nested():
             connection.exec_driver_sql(statement)
@@ -173,6 +173,6 @@ def _try(connection: Connection, statement: str, *, quiet: bool = False) -> bool
         if getattr(error.orig, "sqlstate", None) not in _REFUSED:
             raise
         if not quiet:
-            logger.warning("not allowed: %s (%s)", statement, str(error.orig).strip())
+            logger.warning("not granted: %s (%s)", statement, str(error.orig).strip())
         return False
     return True
