@@ -206,9 +206,11 @@ def _score_table(
     log_posterior = np.empty(grid.shape[1])
     for i in range(start, stop):
         if rows.indptr[i] == rows.indptr[i + 1]:
-            out[i] = prior[0]
+            out[i, 0] = prior[0, 0]
+            out[i, 1] = prior[0, 1]
             continue
-        log_posterior[:] = grid[1]
+        for q in range(len(log_posterior)):
+            log_posterior[q] = grid[1, q]
         add_rows(table, rows, i, log_posterior)
         z, spread = _summarise(log_posterior, grid[0])
         out[i, 0] = prior[0, 0] + prior[0, 1] * z

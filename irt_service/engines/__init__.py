@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from irt_service.engines.base import Engine
+from irt_service.engines.mirt import MirtEngine
 from irt_service.engines.native import NativeEngine
 from irt_service.errors import InvalidSettingsError
 
@@ -15,6 +16,9 @@ def engine_named(name: str) -> Engine:
     Raises:
         InvalidSettingsError: there is none.
     """
-    if name == NativeEngine.name:
-        return NativeEngine()
-    raise InvalidSettingsError("unknown engine", name, f"use {NativeEngine.name}")
+    engines: tuple[Engine, ...] = (NativeEngine(), MirtEngine())
+    for engine in engines:
+        if engine.name == name:
+            return engine
+    known = " or ".join(engine.name for engine in engines)
+    raise InvalidSettingsError("unknown engine", name, f"use {known}")

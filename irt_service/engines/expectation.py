@@ -185,7 +185,8 @@ def _expect_codes(
         last = rows.indptr[i + 1]
         for k in range(first, last):
             starts[k - first] = (2 * rows.items[k] + rows.correct[k]) * stride
-        posterior[:] = grid[1]
+        for q in range(stride):
+            posterior[q] = grid[1, q]
         add_table_rows(table, starts[: last - first], posterior, 0, stride)
         log_sum, _, low, high = normalise(posterior, grid[0], 0, stride)
         log_likelihood += weights[i] * log_sum
@@ -274,7 +275,8 @@ def _fill_incorrect(lines: Floats, theta: Floats, table: Floats) -> None:
 def _fold(blocks: Floats, total: Floats, start: int, stop: int) -> None:
     """total[r] = sum over blocks[:, r] in the order of the blocks."""
     for r in range(start, stop):
-        total[r] = blocks[0, r]
+        for q in range(blocks.shape[2]):
+            total[r, q] = blocks[0, r, q]
         for b in range(1, len(blocks)):
             for q in range(blocks.shape[2]):
                 total[r, q] += blocks[b, r, q]

@@ -53,7 +53,8 @@ def _posterior(
     count = rows.indptr[i + 1] - first
     for k in range(count):
         starts[k] = (2 * rows.items[first + k] + rows.correct[first + k]) * stride
-    posterior[:] = grid[1]
+    for q in range(stride):
+        posterior[q] = grid[1, q]
     add_table_rows(tables[0], starts[:count], posterior, 0, stride)
     log_likelihood, _, low, high = normalise(posterior, grid[0], 0, stride)
     return log_likelihood, low, high
@@ -91,10 +92,15 @@ def _gather_scores(
 
 @compiled
 def _add_covariance(
-    gathered: Floats, place: Index, posterior: Floats, weight: float, matrix: Floats
+    gathered: Floats,
+    shape: tuple[int, int],
+    place: Index,
+    posterior: Floats,
+    weight: float,
+    matrix: Floats,
 ) -> None:
-    """Add the covariance of the rows of `gathered` under `posterior` to the lower triangle."""
-    count, width = gathered.shape
+    """Add the covariance of the first rows of `gathered` under `posterior`, lower triangle."""
+    count, width = shape
     for r in range(count):
         mean = 0.0
         for q in range(width):
@@ -137,16 +143,16 @@ def add_covariances(
     longest = longest_row(rows, block[0], block[1])
     starts = np.empty(longest, np.int64)
     height = PARAMETERS * longest + LATENT
-    gathered = np.empty(height * stride)
+    gathered = np.empty((height, stride))
     place = np.empty(height, np.int64)
     log_likelihood = 0.0
     for i in range(block[0], block[1]):
         value, low, high = _posterior(tables, rows, grid, i, starts, posterior)
         log_likelihood += weights[i] * value
-        width = high - low
-        scores = gathered[: height * width].reshape(height, width)
-        count = _gather_scores(tables, rows, places, i, (low, high), scores, place)
-        _add_covariance(scores[:count], place, posterior[low:high], weights[i], sums.matrix)
+        count = _gather_scores(tables, rows, places, i, (low, high), gathered, place)
+        _add_covariance(
+            gathered, (count, high - low), place, posterior[low:high], weights[i], sums.matrix
+        )
         add_weighted(posterior, weights[i], sums.pooled, low, high)
         answers = rows.indptr[i + 1] - rows.indptr[i]
         add_to_counts(sums.counts, starts[:answers], posterior, low, high)

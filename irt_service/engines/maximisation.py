@@ -167,8 +167,10 @@ def _derivatives(
     hessian: Floats,
 ) -> None:
     """Gradient and Hessian of the expected log posterior of one item, whole 3 x 3."""
-    gradient[:] = 0.0
-    hessian[:] = 0.0
+    for r in range(len(gradient)):
+        gradient[r] = 0.0
+        for c in range(len(gradient)):
+            hessian[r, c] = 0.0
     if len(correct) > 0:
         _guessing_derivatives(point, correct, answered, theta, gradient, hessian)
         _, slope, curvature = guessing_prior(point[2], priors)
@@ -198,6 +200,16 @@ def _objective(
 
 
 @compiled
+def _hold_slope(gradient: Floats, hessian: Floats) -> None:
+    """Make the Newton step of a zero."""
+    gradient[0] = 0.0
+    for r in range(1, len(gradient)):
+        hessian[0, r] = 0.0
+        hessian[r, 0] = 0.0
+    hessian[0, 0] = hessian[1, 1]
+
+
+@compiled
 def maximise_item(
     point: Floats,
     sums: tuple[float, float],
@@ -222,15 +234,14 @@ def maximise_item(
     gradient = np.empty(3)
     hessian = np.empty((3, 3))
     step = np.empty(3)
-    trial = point.copy()
+    trial = np.empty(3)
+    for r in range(3):
+        trial[r] = point[r]
     value = _objective(point, sums, correct, answered, theta, priors)
     for _ in range(MOST_NEWTON_STEPS):
         _derivatives(point, sums, correct, answered, theta, priors, gradient, hessian)
         if not rule.is_slope_free:
-            gradient[0] = 0.0
-            hessian[0, 1:] = 0.0
-            hessian[1:, 0] = 0.0
-            hessian[0, 0] = hessian[1, 1]
+            _hold_slope(gradient, hessian)
         ridge = SMALLEST_RIDGE * max(-hessian[0, 0], -hessian[1, 1])
         while not solve_definite(hessian, gradient, size, step):
             for r in range(size):

@@ -7,7 +7,7 @@
 # - the Hessian of its log-normal prior on a has a sign error. The gradient is right, so it serves
 #   for estimation; for the standard errors a normal prior of the right curvature replaces it.
 
-LONGEST_PREPARATION <- 50L # rounds that renew the prior or move the grid
+CYCLES_IN_A_ROUND <- 200L # then items without a finite maximum are looked for
 FIRST_TOLERANCE <- 1e-3
 LEAST_PRECISION <- 1e-8
 GRID_TOLERANCE <- 0.01 # in SDs; the error of the quadrature hardly depends on the grid's place
@@ -166,35 +166,44 @@ fit <- function(job, values, grid, tol, cycles, ...) {
 # The grid spans so many SDs of the latent distribution on either side of its mean.
 limits <- function(job, grid) grid[1] + c(-1, 1) * job$range * grid[2]
 
-# Goes on until the priors touch and the grid follows the latent distribution.
+# Whether an item has left what the grid can resolve: its slope has no finite maximum.
+is_lost <- function(job, values, latent) {
+    a <- values$value[estimated_rows(values, "a1")]
+    d <- values$value[estimated_rows(values, "d")]
+    !isTRUE(latent[2] > job$smallest_sd) ||
+        any(abs(a) * latent[2] > job$steepest) || any(abs(d) > job$largest_intercept)
+}
+
+# Goes on until EM has converged, the priors touch and the grid follows the latent distribution.
 estimate <- function(job, values) {
     guessings <- estimated_rows(values, "g")
     is_beta <- job$guessing_prior == "beta" && length(guessings) > 0
-    has_rounds <- is_beta || any(job$latent_is_free)
-    tol <- if (has_rounds) max(FIRST_TOLERANCE, job$tolerance) else job$tolerance
+    moves <- is_beta || any(job$latent_is_free)
+    tol <- if (moves) max(FIRST_TOLERANCE, job$tolerance) else job$tolerance
     grid <- c(0, 1)
     path <- numeric()
-    is_settled <- FALSE
-    for (round in seq_len(LONGEST_PREPARATION)) {
+    repeat {
         before <- qlogis(values$value[guessings])
         if (is_beta) {
             values <- touch_beta(values, guessings, job$guessing_numbers, is_exact = FALSE)
         }
-        model <- fit(job, values, grid, tol, job$max_cycles - length(path))
+        model <- fit(job, values, grid, tol, min(CYCLES_IN_A_ROUND, job$max_cycles - length(path)))
         path <- c(path, mirt::extract.mirt(model, "LLhistory"))
         values$value <- mirt::mod2values(model)$value
         latent <- latent_of(values)
+        lost <- is_lost(job, values, latent)
+        is_at_rest <- mirt::extract.mirt(model, "converged")
         moved <- max(0, abs(qlogis(values$value[guessings]) - before))
-        is_settled <- tol <= job$tolerance &&
+        is_converged <- is_at_rest && tol <= job$tolerance && !lost &&
             max(abs(latent - grid)) < GRID_TOLERANCE * grid[2] &&
             (!is_beta || moved < 10 * tol)
-        if (is_settled || length(path) >= job$max_cycles || !isTRUE(latent[2] > 0)) break
+        if (is_converged || lost || length(path) >= job$max_cycles) break
         grid <- latent
-        tol <- max(job$tolerance, tol / 10)
+        if (is_at_rest) tol <- max(job$tolerance, tol / 10)
     }
     list(
         model = model, values = values, latent = latent, grid = grid, path = path,
-        is_converged = is_settled && mirt::extract.mirt(model, "converged")
+        is_lost = lost, is_converged = is_converged
     )
 }
 
@@ -227,8 +236,12 @@ calibrate <- function(job) {
         )
     }
     found <- estimate(job, values)
-    covariance <- if (job$has_errors) standard_errors(job, found) else no_covariance(job$n_items)
-    scores <- if (job$has_scores) {
+    covariance <- if (job$has_errors && !found$is_lost) {
+        standard_errors(job, found)
+    } else {
+        no_covariance(job$n_items)
+    }
+    scores <- if (job$has_scores && !found$is_lost) {
         mirt::fscores(
             found$model,
             method = "EAP", full.scores = TRUE, full.scores.SE = TRUE,

@@ -123,8 +123,8 @@ def _start_r(write: Callable[[str], None]) -> Any:
             "the mirt engine needs R", where, f"{INSTALL_R}; or use --engine native"
         )
     try:
-        interface = importlib.import_module("rpy2.rinterface")
-        callbacks = importlib.import_module("rpy2.rinterface_lib.callbacks")
+        interface: Any = importlib.import_module("rpy2.rinterface")
+        callbacks: Any = importlib.import_module("rpy2.rinterface_lib.callbacks")
         # The user's .Rprofile and saved workspace have no say in a calibration.
         options = ("rpy2", "--quiet", "--no-save", "--no-restore", "--no-init-file")
         interface.embedded.set_initoptions(options)
@@ -178,11 +178,11 @@ def _arguments(interface: Any, job: Mapping[str, npt.NDArray[Any]]) -> dict[str,
         for name, values in job.items()
         if name not in {"indptr", "items", "correct"}
     }
-    table = np.full((int(job["n_items"]), len(job["indptr"]) - 1), MISSING, np.int32)
+    table = np.full((int(job["n_items"][0]), len(job["indptr"]) - 1), MISSING, np.int32)
     persons = np.repeat(np.arange(table.shape[1]), np.diff(job["indptr"]))
     table[job["items"], persons] = job["correct"]
-    flat = memoryview(table.reshape(-1))
-    return arguments | {"responses": interface.IntSexpVector.from_memoryview(flat)}
+    flat = table.reshape(-1)
+    return arguments | {"responses": interface.IntSexpVector.from_memoryview(flat.data)}
 
 
 def _vector(interface: Any, values: npt.NDArray[Any]) -> Any:
