@@ -43,7 +43,11 @@
             select
                 questions.value,
                 coalesce(jsonb_typeof(questions.value) = 'array', false) as is_array
-            from (select {{ document }} -> 'questions' as value offset 0) as questions
+            from (
+                select {{ document }} -> 'questions' as value
+                where true
+                offset 0
+            ) as questions
             offset 0
         ) as delivered
         cross join lateral jsonb_array_elements(

@@ -14,7 +14,15 @@ with
 
 goals as (
 
-    select * from {{ ref('stg_exam__goals') }}
+    select
+        student_id collate "C" as student_id,
+        goal_key collate "C" as goal_key,
+        topic_id collate "C" as topic_id,
+        target_theta,
+        priority,
+        target_date,
+        created_at
+    from {{ ref('stg_exam__goals') }}
 
 ),
 
@@ -45,9 +53,9 @@ known_goals as (
 dated_goals as (
 
     select
-        goals.student_id collate "C" as student_id,
-        goals.goal_key collate "C" as goal_key,
-        goals.topic_id collate "C" as topic_id,
+        goals.student_id,
+        goals.goal_key,
+        goals.topic_id,
         goals.target_theta,
         goals.priority,
         goals.target_date,

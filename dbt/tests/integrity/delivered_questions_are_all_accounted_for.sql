@@ -2,8 +2,8 @@
 -- document are the attempts and the rejects that are stored; a result that is not ready
 -- has neither. Counted from the document, apart from the parser.
 -- It matters whenever the parser or the incremental build changes.
--- To resolve, look up the session in stg_exam__session_questions; if the marts are behind
--- the view, build them, and if that does not help, build them with --full-refresh.
+-- To resolve, look up the session in stg_exam__session_questions; if the marts are
+-- behind the view, build them, and if that does not help, with --full-refresh.
 -- An error, because every count and KPI rests on it. Deliveries that arrived after the
 -- build are left out by their row version.
 

@@ -1,6 +1,6 @@
 -- Without CTEs, like every view here that is read one student or session at a time:
--- PostgreSQL joins by index only into a view that it can dissolve into the query, and it
--- dissolves none that begins with WITH.
+-- PostgreSQL joins by index only into a view that it can dissolve into the query, and
+-- it dissolves none that begins with WITH.
 
 select
 

@@ -46,72 +46,77 @@ select
 from {{ ref('stg_exam__results') }} as results
 left join {{ ref('stg_exam__sessions') }} as sessions
     on results.session_id = sessions.session_id
-cross join lateral (
-    select
-        parsed.position,
-        parsed.raw_element,
-        parsed.element_type,
-        parsed.item_id,
-        parsed.is_item_usable,
-        parsed.topic_id,
-        parsed.is_topic_delivered,
-        parsed.is_correct,
-        parsed.is_graded,
-        parsed.user_answer,
-        parsed.is_answered,
-        cast(
-            round(
-                1000 * {{ within_bounds(
-                    'parsed.response_time_seconds', 0, var('response_time_max_seconds')
-                ) }}
-            ) as integer
-        ) as response_time_ms,
-        parsed.is_response_time_delivered,
-        cast(
-            case
-                when parsed.hint_count = trunc(parsed.hint_count)
-                    then {{ within_bounds(
-                        'parsed.hint_count', 0, var('hint_count_max')
-                    ) }}
-            end as integer
-        ) as hint_count,
-        parsed.is_hint_count_delivered,
-        {{ within_bounds(
-            'parsed.answered_at',
-            'sessions.started_at - ' ~ answered_at_tolerance(),
-            'results.created_at + ' ~ answered_at_tolerance(),
-        ) }} as answered_at,
-        parsed.is_answered_at_delivered
-    from (
+cross join
+    lateral (
         select
-            field.position,
-            field.raw_element,
-            field.element_type,
-            field.item_id,
-            {{ is_json_name('field.raw_item_id', 'field.item_id') }} as is_item_usable,
-            case
-                when {{ is_json_name('field.raw_topic', 'field.topic') }}
-                    then nullif(btrim(field.topic), '')
-            end as topic_id,
-            coalesce(btrim(field.topic) <> '', false) as is_topic_delivered,
-            {{ json_boolean('field.graded') }} as is_correct,
-            {{ is_json_given('field.graded') }} as is_graded,
-            field.user_answer,
-            case
-                when field.user_answer is null then not field.is_answer_delivered
-                else btrim(field.user_answer) not in ('', '[]', '{}')
-            end as is_answered,
-            {{ json_number('field.response_time') }} as response_time_seconds,
-            {{ is_json_given('field.response_time') }} as is_response_time_delivered,
-            {{ json_number('field.hints') }} as hint_count,
-            {{ is_json_given('field.hints') }} as is_hint_count_delivered,
-            {{ parsed_timestamp('field.answered_at') }} as answered_at,
-            field.answered_at is not null as is_answered_at_delivered
-        from {{ delivered_elements('results.result_json') }} as field
+            parsed.position,
+            parsed.raw_element,
+            parsed.element_type,
+            parsed.item_id,
+            parsed.is_item_usable,
+            parsed.topic_id,
+            parsed.is_topic_delivered,
+            parsed.is_correct,
+            parsed.is_graded,
+            parsed.user_answer,
+            parsed.is_answered,
+            cast(
+                round(
+                    1000 * {{ within_bounds(
+                        'parsed.response_time_seconds',
+                        0,
+                        var('response_time_max_seconds'),
+                    ) }}
+                ) as integer
+            ) as response_time_ms,
+            parsed.is_response_time_delivered,
+            cast(
+                case
+                    when parsed.hint_count = trunc(parsed.hint_count)
+                        then {{ within_bounds(
+                            'parsed.hint_count', 0, var('hint_count_max')
+                        ) }}
+                end as integer
+            ) as hint_count,
+            parsed.is_hint_count_delivered,
+            {{ within_bounds(
+                'parsed.answered_at',
+                'sessions.started_at - ' ~ answered_at_tolerance(),
+                'results.created_at + ' ~ answered_at_tolerance(),
+            ) }} as answered_at,
+            parsed.is_answered_at_delivered
+        from (
+            select
+                field.position,
+                field.raw_element,
+                field.element_type,
+                field.item_id,
+                {{ is_json_name('field.raw_item_id', 'field.item_id') }}
+                    as is_item_usable,
+                case
+                    when {{ is_json_name('field.raw_topic', 'field.topic') }}
+                        then nullif(btrim(field.topic), '')
+                end as topic_id,
+                coalesce(btrim(field.topic) <> '', false) as is_topic_delivered,
+                {{ json_boolean('field.graded') }} as is_correct,
+                {{ is_json_given('field.graded') }} as is_graded,
+                field.user_answer,
+                case
+                    when field.user_answer is null then not field.is_answer_delivered
+                    else btrim(field.user_answer) not in ('', '[]', '{}')
+                end as is_answered,
+                {{ json_number('field.response_time') }} as response_time_seconds,
+                {{ is_json_given('field.response_time') }}
+                    as is_response_time_delivered,
+                {{ json_number('field.hints') }} as hint_count,
+                {{ is_json_given('field.hints') }} as is_hint_count_delivered,
+                {{ parsed_timestamp('field.answered_at') }} as answered_at,
+                field.answered_at is not null as is_answered_at_delivered
+            from {{ delivered_elements('results.result_json') }} as field
+            offset 0
+        ) as parsed
         offset 0
-    ) as parsed
-    offset 0
-) as element
+    ) as element
 left join {{ ref('stg_exam__questions') }} as questions
     on element.item_id = questions.item_id
 where results.is_ready
