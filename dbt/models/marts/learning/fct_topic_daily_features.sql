@@ -206,7 +206,7 @@ student_days as (
 
 -- A long window touches two buckets of its own length, and an equality on buckets
 -- keeps the join linear in a student's history.
-student_day_buckets as (
+student_day_buckets as materialized (
     select
         student_days.*,
         student_days.day_number / {{ long }} - back.buckets as bucket
@@ -215,18 +215,17 @@ student_day_buckets as (
     where student_days.theta is not null
 ),
 
-expected_responses as (
+-- Materialized in this order: the planner takes a run for one of many, and would join
+-- every day with every item of its run first.
+recent_responses as materialized (
     select
         student_day_buckets.student_id,
         student_day_buckets.feature_date,
+        student_day_buckets.run_id,
+        student_day_buckets.theta,
         attempts.topic_id,
-        attempts.is_correct,
-        {{ response_probability(
-            'student_day_buckets.theta',
-            'item_parameters.discrimination',
-            'item_parameters.difficulty',
-            'item_parameters.guessing'
-        ) }} as probability
+        attempts.item_id,
+        attempts.is_correct
     from student_day_buckets
     inner join attempts
         on
@@ -234,11 +233,26 @@ expected_responses as (
             and student_day_buckets.bucket = attempts.day_number / {{ long }}
             and student_day_buckets.day_number >= attempts.day_number
             and student_day_buckets.day_number < attempts.day_number + {{ long }}
+    where attempts.is_correct is not null
+),
+
+expected_responses as (
+    select
+        recent_responses.student_id,
+        recent_responses.topic_id,
+        recent_responses.feature_date,
+        recent_responses.is_correct,
+        {{ response_probability(
+            'recent_responses.theta',
+            'item_parameters.discrimination',
+            'item_parameters.difficulty',
+            'item_parameters.guessing'
+        ) }} as probability
+    from recent_responses
     inner join {{ ref('stg_irt__item_parameters') }} as item_parameters
         on
-            student_day_buckets.run_id = item_parameters.run_id
-            and attempts.item_id = item_parameters.item_id
-    where attempts.is_correct is not null
+            recent_responses.run_id = item_parameters.run_id
+            and recent_responses.item_id = item_parameters.item_id
 ),
 
 residuals as (
