@@ -26,7 +26,7 @@ from irt_service.engines.derivatives import (
     fill_scores,
     score_products,
 )
-from irt_service.engines.estimation import FINE_NODES, Estimate, bank_of
+from irt_service.engines.estimation import FINE_NODES, MANY_RESPONSES, Estimate, bank_of
 from irt_service.engines.louis import (
     LATENT,
     Missing,
@@ -195,14 +195,14 @@ def standard_errors(
 ) -> StandardErrors:
     """Covariance matrix of the estimates, whole or per item.
 
-    Blocks are computed on every second node: they are an approximation in any case, and the
-    coarser grid changes them in the sixth digit.
+    With many responses every second node is enough: it changes the sixth digit.
     """
     free = _free_parameters(problem, settings)
     nodes, spread = settings.quadrature_nodes, settings.quadrature_range
+    is_coarse = nodes >= FINE_NODES and problem.responses.n_responses >= MANY_RESPONSES
+    grid = normal_grid((nodes + 1) // 2 if is_coarse else nodes, spread)
+    once = _Pass(problem, estimate, grid, run)
     if int(problem.is_free.sum()) > settings.full_information_items:
-        count = (nodes + 1) // 2 if nodes >= FINE_NODES else nodes
-        once = _Pass(problem, estimate, normal_grid(count, spread), run)
         sums = once.mean_score_products()
         blocks = once.complete(sums.counts)
         blocks += _prior_information(problem, estimate, settings)
@@ -210,7 +210,6 @@ def standard_errors(
         lower = sums.matrix.reshape(blocks.shape)
         blocks += lower + np.tril(lower, -1).transpose(0, 2, 1)
         return _from_blocks(blocks, free, settings, estimate.log_likelihood)
-    once = _Pass(problem, estimate, normal_grid(nodes, spread), run)
     places = np.full(free.shape, -1, np.int64)
     size = int(free.sum())
     places[free] = np.arange(size)
@@ -226,6 +225,8 @@ def standard_errors(
     of_latent = _latent_information(sums.pooled, gap, variance)
     information[np.ix_(at, at)] = of_latent[np.ix_(keep, keep)]
     information -= sums.matrix + np.tril(sums.matrix, -1).T
+    if is_coarse:
+        log_likelihood = estimate.log_likelihood
     return _from_full(information, free, settings, log_likelihood)
 
 

@@ -108,13 +108,23 @@ def _add_covariance(
         for q in range(width):
             gathered[r, q] = (gathered[r, q] - mean) * math.sqrt(posterior[q])
     for r in range(count):
-        row = gathered[r]
-        for c in range(r + 1):
-            other = gathered[c]
-            total = 0.0
+        row = gathered[r, :width]
+        for c in range(0, r + 1, 4):
+            # Beyond r the last row is repeated and not added.
+            row0 = gathered[c, :width]
+            row1 = gathered[min(c + 1, r), :width]
+            row2 = gathered[min(c + 2, r), :width]
+            row3 = gathered[min(c + 3, r), :width]
+            s0 = s1 = s2 = s3 = 0.0
             for q in range(width):
-                total += row[q] * other[q]
-            matrix[max(place[r], place[c]), min(place[r], place[c])] += weight * total
+                s0 += row[q] * row0[q]
+                s1 += row[q] * row1[q]
+                s2 += row[q] * row2[q]
+                s3 += row[q] * row3[q]
+            totals = (s0, s1, s2, s3)
+            for k in range(min(4, r + 1 - c)):
+                at = place[c + k]
+                matrix[max(place[r], at), min(place[r], at)] += weight * totals[k]
 
 
 @compiled
