@@ -17,6 +17,7 @@ BUILD := build --exclude-resource-type unit_test
 
 # What the user can set.
 DATA ?=
+SAMPLE ?=
 MODEL ?= 2PL
 ENGINE ?= native
 BANK ?= all
@@ -50,7 +51,7 @@ down: env ## stop the local PostgreSQL
 
 .PHONY: run
 run: up ## the whole pipeline: data, KPIs, calibration, reports (DATA=file.jsonl.gz for your own results)
-	@if [ -n "$(DATA)" ]; then $(PY) -m warehouse load "$(DATA)"; else $(PY) -m warehouse sample --load-if-new; fi
+	@if [ -n "$(DATA)" ]; then $(PY) -m warehouse load "$(DATA)"; else $(PY) -m warehouse sample --load-if-new $(SAMPLE); fi
 	@as_of=$$($(PY) -m warehouse as-of); vars="{as_of_date: $$as_of}"; \
 	$(DBT) dbt-build --lock dbt --wait --as-of-date $$as_of -- dbt $(BUILD) --vars "$$vars"; \
 	$(PY) -m irt_service calibrate --as-of $$as_of; \
@@ -64,6 +65,10 @@ run: up ## the whole pipeline: data, KPIs, calibration, reports (DATA=file.jsonl
 irt-calibrate: up ## calibrate what is in the warehouse (MODEL=3PL ENGINE=native BANK=topic:algebra)
 	@$(PY) -m irt_service calibrate --model $(MODEL) --engine $(ENGINE) --bank $(BANK)
 
+.PHONY: reset
+reset: down ## delete the local database, the sample and the reports (.warehouse)
+	@rm -rf .warehouse
+
 .PHONY: report
 report: up ## write the weekly reports (WEEK=2026-11-16)
 	@$(PY) -m report_runner weekly $(if $(WEEK),--week $(WEEK))
@@ -75,7 +80,11 @@ docs: up ## generate dbt's documentation and serve it on http://localhost:8080
 
 .PHONY: test
 test: env ## every test, against a real PostgreSQL started for them
-	@$(PY) -m pytest -n 2 --dist worksteal
+	@$(PY) -m pytest -n 2 --dist worksteal -m "not drill"
+
+.PHONY: drill
+drill: env ## the slow failure drills, on real processes
+	@$(PY) -m pytest -m drill
 
 .PHONY: lint
 lint: up ## ruff, mypy, sqlfluff, dbt-bouncer
