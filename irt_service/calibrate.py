@@ -269,6 +269,7 @@ def _metrics(judged: Fit | None, attempt: Calibration | None, given: Input) -> d
         metrics |= {
             "log_likelihood_path": [_finite(value) for value in attempt.log_likelihood_path],
             "log_prior": _finite(attempt.log_prior),
+            "engine_version": attempt.engine_version,
             "largest_change": _finite(attempt.largest_change),
             "standard_errors": attempt.information,
             "warnings": list(attempt.warnings),

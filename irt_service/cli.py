@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("calibrate", help="calibrate the item bank and publish the run")
     one.set_defaults(command=_calibrate)
     one.add_argument("--model", default=Model.TWO_PL.value, choices=[m.value for m in Model])
-    one.add_argument("--engine", default="native", help="native (default)")
+    one.add_argument("--engine", default="native", help="native (default) or mirt (needs R)")
     one.add_argument("--bank", default="all", help="all (default), topic:ID, exam:ID or org:ID")
     one.add_argument("--lookback-days", type=_positive, help="responses of so many days (180)")
     one.add_argument("--as-of", type=_day, help="last local day that takes part, YYYY-MM-DD")

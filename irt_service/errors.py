@@ -29,3 +29,11 @@ class InvalidSettingsError(IrtServiceError):
 
 class InsufficientDataError(IrtServiceError):
     """The input is well formed but does not identify what is asked for."""
+
+
+class EngineUnavailableError(IrtServiceError):
+    """A calibration engine lacks something that has to be installed."""
+
+
+class CalibrationError(IrtServiceError):
+    """An engine stopped without a result."""

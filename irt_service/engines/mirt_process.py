@@ -30,9 +30,9 @@ LENGTH_BYTES = 8
 FAILED = 1
 MISSING = np.iinfo(np.int32).min  # R's NA_integer_
 SCRIPT = Path(__file__).with_name("mirt_bank.R")
-INSTALL_MIRT = "install it in R: install.packages('mirt'); or use --engine native"
-INSTALL_R = "install R 4.2 or newer with its shared library (Debian: apt install r-base)"
-INSTALL_RPY2 = "pip install 'seedtest-analytics[mirt]'; or use --engine native"
+INSTALL_MIRT = "install it in R with install.packages('mirt'), or use --engine native"
+INSTALL_R = "install R with its shared library (Debian: apt install r-base-dev)"
+INSTALL_RPY2 = "pip install --editable '.[mirt]' in the checkout, or use --engine native"
 
 # mirt writes "Iteration: 12, Log-Lik: -123.456, Max-Change: 0.01234" over and over on one line.
 _CYCLE = re.compile(r"Iteration: (\d+), Log-Lik: (\S+), Max-Change: (\d+\.\d+)")
@@ -120,7 +120,7 @@ def _start_r(write: Callable[[str], None]) -> Any:
     if not home or not Path(home, "library", "base").is_dir():
         where = f"R_HOME={home}" if home else "no R on PATH"
         raise EngineUnavailableError(
-            "the mirt engine needs R", where, f"{INSTALL_R}; or use --engine native"
+            "the mirt engine needs R", where, f"{INSTALL_R}, or use --engine native"
         )
     try:
         interface: Any = importlib.import_module("rpy2.rinterface")
@@ -135,7 +135,7 @@ def _start_r(write: Callable[[str], None]) -> Any:
         interface.initr(interactive=True)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         raise EngineUnavailableError(
-            "rpy2 cannot load R", f"{home}: {error}", f"{INSTALL_R} that fits rpy2"
+            "rpy2 cannot load R", f"{home}: {error}", f"{INSTALL_R}, or use --engine native"
         ) from error
     try:
         interface.evalr("suppressPackageStartupMessages(loadNamespace('mirt'))")
