@@ -151,9 +151,7 @@ class _Student:
         found = [
             ability
             for effective_day, ability in self.abilities
-            if effective_day in window
-            and ability.run_id == run_id
-            and ability.topic_id == topic_id
+            if effective_day in window and ability.run_id == run_id and ability.topic_id == topic_id
         ]
         return found[-1] if found else None
 
@@ -244,24 +242,19 @@ class _Student:
 
     @staticmethod
     def _gap(visits: Sequence[Visit]) -> float | None:
-        if len(visits) < 2:  # noqa: PLR2004 - a gap lies between two
+        if len(visits) < 2:
             return None
         starts = [visit.started_at for visit in visits]
         return (max(starts) - min(starts)) / DAY / (len(starts) - 1)
 
     def _engagement(self, day: date) -> dict[str, Any]:
         visits = self._visits(back(day, 0, 27))
-        hints = [
-            a.hint_count for a in self._attempts(back(day, 0, 27)) if a.hint_count is not None
-        ]
+        hints = [a.hint_count for a in self._attempts(back(day, 0, 27)) if a.hint_count is not None]
         seconds = [visit.seconds for visit in visits if visit.seconds is not None]
         gap = self._gap(visits)
         mean_hints = sum(hints) / len(hints) if hints else None
         mean_seconds = math.fsum(seconds) / len(seconds) if seconds else None
-        if gap is None:
-            gap_term = 0.5
-        else:
-            gap_term = 1.0 if gap == 0 else min(1.0, 1 / gap)
+        gap_term = 0.5 if gap is None else 1.0 if gap == 0 else min(1.0, 1 / gap)
         value = (
             0.35 * min(1, len(visits) / 28)
             + 0.25 * gap_term

@@ -21,3 +21,16 @@
         {% if not loop.last %}union all{% endif %}
     {% endfor %}
 {%- endmacro %}
+
+
+{# Sums of changes under their own names, counts as integers; with a window clause
+   running sums. #}
+{% macro sum_changes(relation, counts, measures, window='') -%}
+    {% for count in counts -%}
+        cast(sum({{ relation }}.{{ count }}) {{ window }} as integer) as {{ count }},
+    {% endfor -%}
+    {% for measure in measures -%}
+        sum({{ relation }}.{{ measure }}) {{ window }} as {{ measure }}
+        {{- ',' if not loop.last }}
+    {% endfor %}
+{%- endmacro %}

@@ -59,7 +59,7 @@ open_goals as (
             order by
                 goals.priority desc nulls last,
                 goals.target_date asc nulls last,
-                goals.topic_id collate "C" asc nulls last
+                goals.topic_id asc nulls last
         ) as rank_number
     from periods
     inner join goals

@@ -50,7 +50,7 @@ with attempts as (
     where {{ is_affected_student('fct_attempts.student_id') }}
 ),
 
-sessions as (
+sessions_in_order as (
     select
         fct_sessions.student_id,
         fct_sessions.session_date,
@@ -71,6 +71,28 @@ sessions as (
         partition by fct_sessions.student_id
         order by fct_sessions.started_at, fct_sessions.session_id
     )
+),
+
+-- Until when a session has its predecessor in the window, where it ever has.
+sessions as (
+    select
+        sessions_in_order.student_id,
+        sessions_in_order.session_date,
+        sessions_in_order.duration_us,
+        sessions_in_order.gap_us,
+        case
+            when
+                sessions_in_order.previous_session_date + {{ long }}
+                > sessions_in_order.session_date
+                then sessions_in_order.previous_session_date + {{ long }}
+        end as recent_until,
+        case
+            when
+                sessions_in_order.previous_session_date + {{ churn }}
+                > sessions_in_order.session_date
+                then sessions_in_order.previous_session_date + {{ churn }}
+        end as churn_until
+    from sessions_in_order
 ),
 
 attempt_days as (
@@ -97,7 +119,8 @@ attempt_changes as (
         effect.in_population * attempt_days.attempt_count as attempt_count_population,
         effect.in_recent * attempt_days.attempt_count as attempt_count_recent,
         effect.in_recent_short * attempt_days.graded_count as graded_recent_short_count,
-        effect.in_recent_short * attempt_days.correct_count as correct_recent_short_count,
+        effect.in_recent_short * attempt_days.correct_count
+            as correct_recent_short_count,
         effect.in_previous_short * attempt_days.graded_count
             as graded_previous_short_count,
         effect.in_previous_short * attempt_days.correct_count
@@ -134,53 +157,38 @@ session_changes as (
         change.session_span_recent_us,
         change.session_span_churn_us
     from sessions
-    cross join lateral (
-        values
-        (
-            sessions.session_date,
-            1,
-            1,
-            (sessions.duration_us is not null)::int,
-            coalesce(sessions.duration_us, 0),
-            case
-                when sessions.previous_session_date + {{ long }} > sessions.session_date
-                    then sessions.gap_us
-                else 0
-            end,
-            case
-                when sessions.previous_session_date + {{ churn }} > sessions.session_date
-                    then sessions.gap_us
-                else 0
-            end
-        ),
-        (
-            sessions.session_date + {{ long }},
-            -1,
-            0,
-            -(sessions.duration_us is not null)::int,
-            -coalesce(sessions.duration_us, 0),
-            0,
-            0
-        ),
-        (sessions.session_date + {{ churn }}, 0, -1, 0, 0, 0, 0),
-        (
-            case
-                when sessions.previous_session_date + {{ long }} > sessions.session_date
-                    then sessions.previous_session_date + {{ long }}
-            end,
-            0, 0, 0, 0, -sessions.gap_us, 0
-        ),
-        (
-            case
-                when sessions.previous_session_date + {{ churn }} > sessions.session_date
-                    then sessions.previous_session_date + {{ churn }}
-            end,
-            0, 0, 0, 0, 0, -sessions.gap_us
+    cross join
+        lateral (
+            values
+            (
+                sessions.session_date,
+                1,
+                1,
+                (sessions.duration_us is not null)::int,
+                coalesce(sessions.duration_us, 0),
+                case when sessions.recent_until is null then 0 else sessions.gap_us end,
+                case when sessions.churn_until is null then 0 else sessions.gap_us end
+            ),
+            (
+                sessions.session_date + {{ long }},
+                -1,
+                0,
+                -(sessions.duration_us is not null)::int,
+                -coalesce(sessions.duration_us, 0),
+                0,
+                0
+            ),
+            (sessions.session_date + {{ churn }}, 0, -1, 0, 0, 0, 0),
+            (sessions.recent_until, 0, 0, 0, 0, -sessions.gap_us, 0),
+            (sessions.churn_until, 0, 0, 0, 0, 0, -sessions.gap_us)
         )
-    ) as change (
-        changed_on, session_count_recent, session_count_churn, timed_session_count,
-        session_us, session_span_recent_us, session_span_churn_us
-    )
+            as change (
+                changed_on,
+                session_count_recent,
+                session_count_churn,
+                timed_session_count,
+                session_us, session_span_recent_us, session_span_churn_us
+            )
     where change.changed_on is not null
 ),
 
@@ -218,11 +226,12 @@ recovery_changes as (
             and attempts.item_id = wrong_days.item_id
             and attempts.attempt_date > wrong_days.wrong_date
             and attempts.attempt_date < wrong_days.counts_to
-    cross join lateral (
-        values
-        (greatest(attempts.attempt_date, wrong_days.counts_from), 1),
-        (least(attempts.attempt_date + {{ long }}, wrong_days.counts_to), -1)
-    ) as change (changed_on, recovery_attempt_count)
+    cross join
+        lateral (
+            values
+            (greatest(attempts.attempt_date, wrong_days.counts_from), 1),
+            (least(attempts.attempt_date + {{ long }}, wrong_days.counts_to), -1)
+        ) as change (changed_on, recovery_attempt_count)
     where
         attempts.is_correct is not null
         -- Nothing comes before a first attempt: this halves the join.
@@ -342,12 +351,7 @@ changes_by_day as (
         changes.student_id,
         changes.changed_on,
         max(changes.last_activity_date) as last_activity_date,
-        {% for count in counts -%}
-            sum(changes.{{ count }})::int as {{ count }},
-        {% endfor -%}
-        {% for measure in measures -%}
-            sum(changes.{{ measure }}) as {{ measure }}{{ ',' if not loop.last }}
-        {% endfor %}
+        {{ sum_changes('changes', counts, measures) }}
     from changes
     group by changes.student_id, changes.changed_on
 ),
@@ -358,13 +362,7 @@ periods as (
         changes_by_day.changed_on as valid_from,
         lead(changes_by_day.changed_on) over so_far as valid_to,
         max(changes_by_day.last_activity_date) over so_far as last_activity_date,
-        {% for count in counts -%}
-            (sum(changes_by_day.{{ count }}) over so_far)::int as {{ count }},
-        {% endfor -%}
-        {% for measure in measures -%}
-            sum(changes_by_day.{{ measure }}) over so_far as {{ measure }}
-            {{- ',' if not loop.last }}
-        {% endfor %}
+        {{ sum_changes('changes_by_day', counts, measures, 'over so_far') }}
     from changes_by_day
     window so_far as (
         partition by changes_by_day.student_id

@@ -1,5 +1,5 @@
 with publications as (
-    select * from {{ ref('stg_irt__publications') }} as stg_irt__publications
+    select * from {{ ref('stg_irt__publications') }}
 ),
 
 -- A publication gives way to every later one, from the day on which that one begins.

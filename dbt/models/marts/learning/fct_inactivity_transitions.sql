@@ -11,8 +11,9 @@ with activity as (
     select
         int_activity__windowed.student_id,
         int_activity__windowed.last_activity_date,
-        greatest(min(int_activity__windowed.valid_from), {{ date_literal(history_start) }})
-            as starts_on,
+        greatest(
+            min(int_activity__windowed.valid_from), {{ date_literal(history_start) }}
+        ) as starts_on,
         least(max(int_activity__windowed.valid_to), {{ add_days(as_of_date(), 1) }})
             as ends_before
     from {{ ref('int_activity__windowed') }} as int_activity__windowed
@@ -58,8 +59,8 @@ states as (
             )
 ),
 
--- A student who was away for longer than the population window comes back from the state
--- of the last row before.
+-- A student who was away for longer than the population window comes back from the
+-- state of the last row before.
 states_in_order as (
     select
         states.student_id,
@@ -127,7 +128,9 @@ notifications as (
                 and notified.next_changed_on = candidates.changed_on
     )
 
-    select notified.student_id, notified.changed_on
+    select
+        notified.student_id,
+        notified.changed_on
     from notified
 )
 

@@ -180,25 +180,25 @@ periods as (
         estimate_periods.built_from,
         estimate_periods.starts_on,
         estimate_periods.ends_before,
-        0,
+        0 as activity_number,
         estimate_periods.ability_id,
         estimate_periods.is_recent,
         estimate_periods.previous_ability_id,
-        0,
-        0
+        0 as goal_number,
+        0 as topic_ability_number
     from estimate_periods
     union all
     select
         primary_goals.student_id,
         primary_goals.built_from,
-        primary_goals.valid_from,
-        primary_goals.valid_to,
-        0,
-        0,
-        0,
-        0,
+        primary_goals.valid_from as starts_on,
+        primary_goals.valid_to as ends_before,
+        0 as activity_number,
+        0 as ability_id,
+        0 as is_recent,
+        0 as previous_ability_id,
         primary_goals.goal_number,
-        0
+        0 as topic_ability_number
     from primary_goals
     union all
     select
@@ -206,11 +206,11 @@ periods as (
         goal_topic_abilities.built_from,
         goal_topic_abilities.starts_on,
         goal_topic_abilities.ends_before,
-        0,
-        0,
-        0,
-        0,
-        0,
+        0 as activity_number,
+        0 as ability_id,
+        0 as is_recent,
+        0 as previous_ability_id,
+        0 as goal_number,
         goal_topic_abilities.topic_ability_number
     from goal_topic_abilities
 ),
@@ -229,11 +229,12 @@ changes as (
         sum((change.effect * periods.topic_ability_number)::float8)
             as topic_ability_number
     from periods
-    cross join lateral (
-        values
-        (greatest(periods.starts_on, periods.built_from), 1),
-        (periods.ends_before, -1)
-    ) as change (changed_on, effect)
+    cross join
+        lateral (
+            values
+            (greatest(periods.starts_on, periods.built_from), 1),
+            (periods.ends_before, -1)
+        ) as change (changed_on, effect)
     where
         periods.starts_on < periods.ends_before
         and periods.ends_before > periods.built_from
@@ -430,7 +431,9 @@ select
     days.mean_hint_count,
     days.mean_session_seconds,
     days.goal_probability,
-    case when days.goal_probability is null then 'no_ability_estimate' end as goal_null_reason,
+    case
+        when days.goal_probability is null then 'no_ability_estimate'
+    end as goal_null_reason,
     case
         when days.goal_probability is null then null
         when days.has_topic_ability then 'topic'

@@ -15,18 +15,26 @@ first_week as (
 
 -- Weeks are joined by the day that stands for them, so that a reader of one week reads
 -- one day.
-weeks as (
+week_starts as (
     select
-        week_numbers.week_number * 7 + first_week.week_start as week_start,
-        least(week_numbers.week_number * 7 + first_week.week_start + 6, last_build.as_of_date)
-            as as_of_date,
-        week_numbers.week_number * 7 + first_week.week_start + 6 <= last_build.as_of_date
-            as is_complete
+        last_build.as_of_date,
+        {{ add_days('first_week.week_start', 'week_numbers.week_number * 7') }}
+            as week_start
     from last_build
     cross join first_week
     cross join lateral generate_series(
         0, {{ days_between('first_week.week_start', 'last_build.as_of_date') }} / 7
     ) as week_numbers (week_number)
+),
+
+weeks as (
+    select
+        week_starts.week_start,
+        least({{ add_days('week_starts.week_start', 6) }}, week_starts.as_of_date)
+            as as_of_date,
+        {{ add_days('week_starts.week_start', 6) }} <= week_starts.as_of_date
+            as is_complete
+    from week_starts
 ),
 
 weekly_kpis as (
