@@ -14,14 +14,6 @@
     {{- return("cast((" ~ timestamp ~ ") at time zone '" ~ reporting_timezone() ~ "' as date)") -}}
 {% endmacro %}
 
-{% macro local_midnight(date) %}
-    {{- return(adapter.dispatch('local_midnight')(date)) -}}
-{% endmacro %}
-
-{% macro postgres__local_midnight(date) %}
-    {{- return("(cast(" ~ date ~ " as timestamp) at time zone '" ~ reporting_timezone() ~ "')") -}}
-{% endmacro %}
-
 {% macro add_days(date, days) %}
     {{- return(adapter.dispatch('add_days')(date, days)) -}}
 {% endmacro %}

@@ -11,11 +11,15 @@
 
 with
 
+{% if is_incremental() %}
+
 affected_sessions as (
 
     select session_id from {{ affected_sessions() }}
 
 ),
+
+{% endif %}
 
 session_questions as (
 

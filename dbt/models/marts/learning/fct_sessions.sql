@@ -14,11 +14,15 @@
 
 with
 
+{% if is_incremental() %}
+
 affected_sessions as (
 
     select session_id from {{ affected_sessions() }}
 
 ),
+
+{% endif %}
 
 results as (
 

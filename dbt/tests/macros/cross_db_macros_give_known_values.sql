@@ -1,0 +1,107 @@
+-- Proves the macros in which engines differ on literal values. It matters when a macro
+-- or the engine changes; to resolve, compare the two values of the row that is returned.
+-- An error, because every mart rests on them.
+
+with
+
+cases as (
+
+    select
+        'add_days' as macro,
+        cast({{ add_days("date '2026-02-28'", 1) }} as text) as actual,
+        '2026-03-01' as expected
+    union all
+    select
+        'days_between',
+        cast({{ days_between("date '2026-02-28'", "date '2026-03-02'") }} as text),
+        '2'
+    union all
+    select
+        'week_start of a Monday',
+        cast({{ week_start("date '2026-05-04'") }} as text),
+        '2026-05-04'
+    union all
+    select
+        'week_start of a Sunday',
+        cast({{ week_start("date '2026-05-10'") }} as text),
+        '2026-05-04'
+    union all
+    select
+        'seconds_between',
+        cast(
+            {{ seconds_between(
+                "timestamptz '2026-05-04 00:00+09'",
+                "timestamptz '2026-05-04 00:00:01.5+09'",
+            ) }}
+            as text
+        ),
+        '1.5'
+    union all
+    select
+        'clamp below',
+        cast({{ clamp('-0.5') }} as text),
+        '0'
+    union all
+    select
+        'clamp above',
+        cast({{ clamp('2', -1, 1) }} as text),
+        '1'
+    union all
+    select
+        'clamp unknown',
+        cast({{ clamp('cast(null as integer)') }} as text),
+        null
+    union all
+    select
+        'median of two',
+        cast({{ median('v') }} as text),
+        '1.5'
+    from (values (1), (2)) as t (v)
+    union all
+    select
+        'within_bounds at the bound',
+        cast({{ within_bounds(3, 1, 3) }} as text),
+        '3'
+    union all
+    select
+        'within_bounds outside',
+        cast({{ within_bounds(4, 1, 3) }} as text),
+        null
+    union all
+    select
+        'within_bounds, bound unknown',
+        cast({{ within_bounds(4, 1, 'cast(null as integer)') }} as text),
+        '4'
+    union all
+    select
+        'json_number',
+        cast({{ json_number("cast('1.50' as jsonb)") }} as text),
+        '1.50'
+    union all
+    select
+        'json_number of a text',
+        cast({{ json_number("cast('\"1\"' as jsonb)") }} as text),
+        null
+    union all
+    select
+        'json_boolean',
+        cast({{ json_boolean("cast('true' as jsonb)") }} as text),
+        'true'
+    union all
+    select
+        'json_boolean of a text',
+        cast({{ json_boolean("cast('\"true\"' as jsonb)") }} as text),
+        null
+    union all
+    select
+        'row_hash tells a null from an empty text',
+        cast(
+            {{ row_hash(["cast(null as text)"]) }}
+            = {{ row_hash(["cast('' as text)"]) }} as text
+        ),
+        'false'
+
+)
+
+select * from cases
+where actual is distinct from expected
