@@ -125,12 +125,12 @@ comment on table irt.mirt_ability_retraction is
 
 create table irt.mirt_topic_ability (
     id bigint generated always as identity primary key,
-    ability_id bigint not null references irt.mirt_ability,
+    ability_id bigint not null,
     user_id text collate "C" not null,
     topic_id text collate "C" not null,
     theta double precision not null,
     se double precision not null,
-    run_id text collate "C" not null references irt.mirt_fit_meta,
+    run_id text collate "C" not null,
     session_id text collate "C" not null,
     effective_at timestamptz not null,
     n_responses integer not null,
@@ -139,6 +139,8 @@ create table irt.mirt_topic_ability (
 create unique index mirt_topic_ability_grain on irt.mirt_topic_ability (ability_id, topic_id);
 create index mirt_topic_ability_history
     on irt.mirt_topic_ability (user_id, topic_id, run_id, effective_at);
+-- Without foreign keys: these rows are written with their ability in one transaction, by the
+-- million, and checking two keys for each would take longer than writing them.
 comment on table irt.mirt_topic_ability is
     'Abilities per topic, append-only. One row per scoring and topic with enough responses';
 
