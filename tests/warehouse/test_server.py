@@ -66,6 +66,9 @@ def test_it_sorts_by_code_point_in_utf8_and_listens_on_no_network(
 def test_what_was_committed_survives_kill_minus_nine(local_server: LocalServer) -> None:
     local_server.settings = {}
     local_server.start()
+    # A killed server cannot show what a power cut would have taken; its settings can.
+    assert _read(local_server, "show fsync") == "on"
+    assert _read(local_server, "show synchronous_commit") == "on"
     _execute(local_server, "create table kept as select 42 as answer")
     _kill(local_server)
     assert local_server.start() is True
@@ -78,7 +81,8 @@ def test_a_process_that_got_the_old_pid_is_not_taken_for_the_server(
     local_server.start()
     old = _kill(local_server)
     assert wait_until_gone(local_server.data, 30.0)
-    stranger = subprocess.Popen(["sleep", "60"])
+    # Of the server's own user: PostgreSQL itself would take that one for a server.
+    stranger = subprocess.Popen(["sleep", "60"], user=local_server.data.stat().st_uid)
     try:
         claim = local_server.data / "postmaster.pid"
         claim.write_text(claim.read_text().replace(str(old), str(stranger.pid), 1))
