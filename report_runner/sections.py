@@ -20,6 +20,8 @@ DISPLAY_POINTS_PER_THETA = 100.0
 # Below this many graded questions in the trend's weeks a report says only what was done.
 MINIMUM_GRADED_COUNT = 10
 MINIMUM_TOPIC_GRADED_COUNT = 3
+# Fewer questions than this are a coincidence, however well they went.
+MINIMUM_TELLING_COUNT = 5
 TOPICS_SHOWN = 8
 CHANGE_WEEKS = 4
 
@@ -289,7 +291,7 @@ def _topics(record: StudentRecord) -> tuple[Topic, ...]:
             topic_id=row["topic_id"],
             graded_count=int(row["graded_count"]),
             correct_count=int(row["correct_count"]),
-            strength=row["strength"],
+            strength=row["strength"] if int(row["graded_count"]) >= MINIMUM_TELLING_COUNT else None,
         )
         for row in record.topics
         if int(row["graded_count"]) >= MINIMUM_TOPIC_GRADED_COUNT
@@ -357,7 +359,12 @@ def _headline(  # noqa: PLR0911  one rule per line, in order of what matters mos
         return "growth"
     if any(goal.is_own and goal.probability >= _GOAL_HEADLINE for goal in goals):
         return "goal"
-    if any(kpi.name == "recovery_rate" and kpi.level == "high" for kpi in kpis):
+    if any(
+        kpi.name == "recovery_rate"
+        and kpi.level == "high"
+        and kpi.details.get("count", 0) >= MINIMUM_TELLING_COUNT
+        for kpi in kpis
+    ):
         return "recovery"
     if any(topic.strength == "strong" for topic in topics):
         return "topic"

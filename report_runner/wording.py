@@ -204,7 +204,7 @@ def _kpi(kpi: Kpi, language: Language) -> Value:
     shown = show(kpi.value)
     if kpi.name == "time_efficiency" and kpi.level != "low":
         shown = language.text("kpis.time_efficiency.value", value=shown)
-    words = f"{language.text(f'kpis.{kpi.name}.{kpi.level}')} {_evidence(kpi, language)}"
+    words = f"{_evidence(kpi, language)} {language.text(f'kpis.{kpi.name}.{kpi.level}')}"
     return Value(
         name=language.text(f"kpis.{kpi.name}.name"),
         shown=shown,
@@ -321,11 +321,20 @@ def _goal(goal: Goal, language: Language) -> GoalText:
         else language.text("goals.topic", topic=_visible(goal.topic_id)),
         target=language.text("goals.target", target=language.number(goal.target)),
         due=due,
-        shown=language.percent(goal.probability),
+        shown=_probability(goal.probability, language),
         raw=repr(goal.probability),
         words=language.text(f"goals.{word}"),
         gap=language.text("goals.gap", gap=language.number(gap)) if gap > 0 else "",
     )
+
+
+def _probability(value: float, language: Language) -> str:
+    """Return a probability in percent; nothing is certain or impossible."""
+    percent = int(half_up(100 * value))
+    if percent in {0, 100}:
+        limit = language.percent(0.01 if percent == 0 else 0.99)
+        return language.text("goals.below" if percent == 0 else "goals.above", limit=limit)
+    return language.percent(value)
 
 
 def _short(report: StudentReport, language: Language) -> tuple[str, ...]:

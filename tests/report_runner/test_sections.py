@@ -79,12 +79,32 @@ def test_the_week_before_counts_only_when_it_is_the_week_before() -> None:
 
 def test_topics_that_stand_out_are_never_crowded_out() -> None:
     topics = [topic_row(f"t{number}", 50, 40) for number in range(9)]
-    topics.append(topic_row("weak", 4, 0, strength="weak"))
+    topics.append(topic_row("weak", 5, 0, strength="weak"))
     topics.append(topic_row("barely met", 2, 2))
     shown = build_report(record(topics=topics), THIS_WEEK, bank()).topics
     assert len(shown) == 8
     assert shown[-1].topic_id == "weak"
     assert "barely met" not in {topic.topic_id for topic in shown}
+
+
+@pytest.mark.parametrize(
+    ("count", "strength", "headline"), [(4, None, "steady"), (5, "strong", "topic")]
+)
+def test_a_topic_stands_out_from_five_questions_on(
+    count: int, strength: str | None, headline: str
+) -> None:
+    topics = [topic_row("t", count, count, strength="strong")]
+    report = build_report(record(topics=topics), THIS_WEEK, bank())
+    assert [topic.strength for topic in report.topics] == [strength]
+    assert report.headline == headline
+
+
+@pytest.mark.parametrize(("count", "headline"), [(None, "steady"), (4, "steady"), (5, "recovery")])
+def test_recovery_makes_the_headline_from_five_questions_on(
+    count: int | None, headline: str
+) -> None:
+    detail = {"recovery_attempt_count": count}
+    assert build_report(record(detail=detail), THIS_WEEK, bank()).headline == headline
 
 
 def test_practice_is_near_seventy_percent_not_seen_lately_and_weak_topics_first() -> None:
