@@ -7,6 +7,8 @@
     {%- set temp_relation = arguments['temp_relation'] -%}
     {%- set columns = get_quoted_csv(arguments['dest_columns'] | map(attribute='name')) -%}
     {%- set meta = config.get('meta') or {} -%}
+    {#- What a model chose for its own query says nothing of the deletes by key. -#}
+    {{ allow_nested_loops() }};
     analyze {{ temp_relation }};
     {% if meta.get('date_column') %}
     {{ delete_affected_days_sql(target_relation, meta) }}

@@ -3,12 +3,15 @@
     incremental_strategy='replace_affected',
     unique_key=['feature_date', 'student_id', 'topic_id'],
     on_schema_change='fail',
-    pre_hook="{{ begin_build([
-        'int_inputs__sessions',
-        'int_inputs__abilities',
-        'int_inputs__topic_abilities',
-        'int_inputs__publications',
-    ]) }}",
+    pre_hook=[
+        "{{ begin_build([
+            'int_inputs__sessions',
+            'int_inputs__abilities',
+            'int_inputs__topic_abilities',
+            'int_inputs__publications',
+        ]) }}",
+        "{{ avoid_nested_loops() }}",
+    ],
     post_hook="{{ end_build() }}",
     meta={
         'affected': 'student_days',
