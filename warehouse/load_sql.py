@@ -14,11 +14,13 @@ create temporary table stage_lines (
 ) on commit drop
 """
 
-# Filled by the check; a reason means the line is rejected.
+# Filled by the check; a reason means the line is rejected. A document (result_json) is kept
+# apart from the other values: each look at a value unpacks all that is stored with it.
 CREATE_CHECKED = """
 create temporary table stage_checked (
     line_number bigint not null,
     content jsonb,
+    documents jsonb,
     reason text,
     detail text
 ) on commit drop
@@ -60,7 +62,8 @@ _SCALAR_KINDS = {
 
 
 def _json(column: Column) -> str:
-    return f"content -> '{column.name}'"
+    values = "documents" if column.kind is Kind.JSON else "content"
+    return f"{values} -> '{column.name}'"
 
 
 def _text(column: Column) -> str:
@@ -121,8 +124,11 @@ def check(table: Table) -> str:
         bad = _is_bad(column)
         if bad is not None:
             cases.append(f"when {bad} then 'bad_{column.name}'")
+    named = [f"'{column.name}'" for column in table.columns if column.kind is Kind.JSON]
+    documents = ", ".join(named)
+    document_pairs = ", ".join(f"{name}, whole -> {name}" for name in named)
     return f"""
-insert into stage_checked (line_number, content, reason, detail)
+insert into stage_checked (line_number, content, documents, reason, detail)
 with judged as materialized (
     select line_number, line, pg_input_is_valid(line, 'jsonb') as is_valid
     from stage_lines
@@ -131,7 +137,7 @@ with judged as materialized (
 parsed as materialized (
     select
         line_number,
-        case when is_valid then line::jsonb end as content,
+        case when is_valid then line::jsonb end as whole,
         case
             when not is_valid
                 then (select concat_ws(': ', info.message, info.detail)
@@ -139,10 +145,23 @@ parsed as materialized (
         end as detail,
         not is_valid and position('\\u0000' in line) > 0 as has_nul
     from judged
+),
+divided as materialized (
+    select
+        line_number,
+        case
+            when jsonb_typeof(whole) = 'object' then whole - array[{documents}]::text[]
+            else whole
+        end as content,
+        jsonb_build_object({document_pairs}) as documents,
+        detail,
+        has_nul
+    from parsed
 )
 select
     line_number,
     content,
+    documents,
     case
         when content is null and has_nul then 'holds_nul'
         when content is null then 'not_json'
@@ -150,7 +169,7 @@ select
         {" ".join(cases)}
     end as reason,
     detail
-from parsed
+from divided
 """  # noqa: S608 - names of our own tables
 
 
