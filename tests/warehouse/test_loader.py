@@ -115,6 +115,8 @@ def test_result_json_is_stored_as_it_was_delivered(database: Database, tmp_path:
     _load(database, tmp_path, [*lines, _result("s8", result_json=None), _result("s9")])
     stored = _rows(database, "select result_json from exam.exam_results order by session_id")
     assert [row[0] for row in stored] == [*CONTENTS, None, None]
+    missing = "select session_id from exam.exam_results where result_json is null order by 1"
+    assert _rows(database, missing) == [("s8",), ("s9",)]
 
 
 def test_numbers_keep_every_digit(database: Database, tmp_path: Path) -> None:
@@ -167,6 +169,7 @@ def test_the_last_of_a_key_wins_in_a_batch_and_across_batches(
     lines = [_result("s", score_raw=n) for n in range(10)]
     result, _ = _load(database, tmp_path, lines)
     assert (result.inserted, result.superseded) == (1, 9)
+    assert _rows(database, "select score_raw from exam.exam_results") == [(9.0,)]
     monkeypatch.setattr(loader, "BATCH_LINES", 3)
     result, _ = _load(database, tmp_path, [_result("s", score_raw=n) for n in range(20, 30)])
     assert (result.updated, result.superseded, result.lines) == (4, 6, 10)
