@@ -29,7 +29,7 @@ from irt_service.provenance import (
     versions,
 )
 from irt_service.responses import ResponseMatrix
-from irt_service.scale import Scale, anchored_scale, first_scale, link_to_run, rescale
+from irt_service.scale import Scale, anchored_scale, first_scale, link_to_run, own_scale, rescale
 from irt_service.settings import Settings
 from irt_service.store import responses as source
 from irt_service.store import runs
@@ -166,7 +166,9 @@ def estimate(
         return Result(given.run, judged, None, None, excluded, tuple(reasons))
     if is_anchored:
         scale = anchored_scale(len(usable))
-    elif given.standing is None or request.bank != runs.DEFAULT_BANK:
+    elif request.bank != runs.DEFAULT_BANK:
+        scale = own_scale()
+    elif given.standing is None:
         scale = first_scale()
     else:
         standing = runs.read_scoring_run(connection, given.standing)
@@ -269,9 +271,9 @@ def _metrics(judged: Fit | None, attempt: Calibration | None, given: Input) -> d
         metrics |= {
             "log_likelihood_path": [_finite(value) for value in attempt.log_likelihood_path],
             "log_prior": _finite(attempt.log_prior),
-            "engine_version": attempt.engine_version,
             "largest_change": _finite(attempt.largest_change),
             "standard_errors": attempt.information,
+            "engine_version": attempt.engine_version,
             "warnings": list(attempt.warnings),
             "fixed_items": int(attempt.is_fixed.sum()),
             "seconds_in_engine": round(attempt.wall_seconds, 3),

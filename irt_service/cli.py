@@ -73,7 +73,8 @@ def _print(text: str) -> None:
 def _log_to_stderr() -> None:
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Asked for at each message: whoever replaces sys.stderr gets them.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
 

@@ -285,11 +285,11 @@ STEPS = st.lists(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=STEPS)
 def test_any_order_of_arrival_ends_in_the_same_abilities(
-    new_database: DatabaseFactory, steps: list[tuple[object, ...]], two_schools: list[Engine]
+    steps: list[tuple[object, ...]], two_schools: list[Engine]
 ) -> None:
     at_once, step_by_step = two_schools
     for engine in two_schools:
