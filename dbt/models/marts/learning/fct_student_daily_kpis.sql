@@ -26,6 +26,13 @@ runs as (
         int_runs__in_force.valid_from,
         int_runs__in_force.valid_to
     from {{ ref('int_runs__in_force') }} as int_runs__in_force
+    -- A night needs the runs of its days alone, of all that were ever in force.
+    where
+        int_runs__in_force.valid_to
+        > (
+            select {{ built_from('min(affected.from_date)', first_new_day, day_after) }}
+            from affected
+        )
 ),
 
 -- The days to build: those of changed students from their first affected day, and the
@@ -78,7 +85,7 @@ estimates_in_order as (
         and abilities.effective_date < {{ day_after }}
         and {{ add_days(
             'abilities.effective_date', [var('ability_lookback_days'), 2 * short] | max
-        ) }} > students.built_from
+        ) }} > (select min(students.built_from) from students)
 ),
 
 estimates as materialized (
@@ -87,6 +94,12 @@ estimates as materialized (
     where
         estimates_in_order.next_effective_date
         is distinct from estimates_in_order.effective_date
+        -- One that was followed by another before the previous window counts nowhere.
+        and (
+            estimates_in_order.next_effective_date is null
+            or {{ add_days('estimates_in_order.next_effective_date', short) }}
+            > estimates_in_order.built_from
+        )
 ),
 
 -- Which estimate counts: the current one, whether it lies in the recent window, and the
