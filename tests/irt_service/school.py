@@ -7,8 +7,9 @@ end to end.
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import sqlalchemy as sa
@@ -238,6 +239,22 @@ def publish_parameters(
                 sa.text("insert into irt.publications (run_id, in_force_from) values (:run, :day)"),
                 {"run": run_id, "day": in_force_from},
             )
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Command(Protocol):
+    """Runs a command of the service, in this process, against the test's database."""
+
+    def __call__(self, *arguments: str) -> Done:
+        """Run `python -m irt_service` with these arguments."""
 
 
 Effective = dict[tuple[str, str, str], tuple[float, float, int]]

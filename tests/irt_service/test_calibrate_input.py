@@ -1,0 +1,174 @@
+"""What a calibration from the warehouse takes: window, bank, anchors, scale."""
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from irt_service.calibrate import Request, calibrate, read_input
+from irt_service.engines.base import CalibrationSettings
+from irt_service.settings import GateSettings, Settings
+from tests.conftest import Database
+from tests.irt_service.school import (
+    DAY_ONE,
+    Command,
+    build,
+    deliver,
+    deliver_school,
+    open_school,
+    scalar,
+)
+
+N_STUDENTS = 300
+N_ITEMS = 12
+
+
+def request() -> Request:
+    """The default calibration."""
+    return Request(CalibrationSettings())
+
+
+def count(engine: Engine, table: str) -> object:
+    """Rows of a table."""
+    return scalar(engine, f"select count(*) from irt.{table}")  # noqa: S608 - constants
+
+
+def test_every_item_of_the_bank_is_calibrated_or_set_aside(
+    command: Command, school: Database
+) -> None:
+    with school.engine.begin() as connection:
+        deliver(connection, "old", "kim", DAY_ONE - timedelta(days=300), [("q_old", True)])
+        deliver(connection, "few", "kim", DAY_ONE, [("q_few", True)])
+        connection.execute(sa.text("insert into exam.question (id) values ('q_never')"))
+    build(school.engine)
+    command("calibrate", "--no-publish")
+    with school.engine.connect() as connection:
+        excluded = connection.execute(
+            sa.text("select item_id, reason, n_responses from irt.excluded_items order by 1")
+        ).all()
+    assert [tuple(row) for row in excluded] == [
+        ("q_few", "too_few_responses", 1),
+        ("q_never", "no_responses", 0),
+        ("q_old", "no_responses", 0),
+    ]
+
+
+def test_the_look_back_takes_whole_days_up_to_the_end_of_the_day_asked_for(
+    school: Database,
+) -> None:
+    # 09:00 UTC is 18:00 in Seoul: the local day has six hours left.
+    first_day = DAY_ONE.date()
+    with school.engine.connect() as connection:
+        given = {
+            days: read_input(
+                connection,
+                Request(CalibrationSettings(), as_of=first_day + timedelta(days=20 + days),
+                        lookback_days=21),
+                Settings(),
+            ).responses
+            for days in (-1, 0, 1)
+        }  # fmt: skip
+    per_session = N_STUDENTS * N_ITEMS // 3
+    assert {days: one.n_responses for days, one in given.items()} == {
+        -1: per_session,
+        0: 2 * per_session,
+        1: per_session,
+    }
+
+
+def test_the_fingerprint_ignores_the_order_of_arrival_and_nothing_else(school: Database) -> None:
+    def fingerprint() -> str:
+        with school.engine.connect() as connection:
+            return read_input(connection, request(), Settings()).run.fingerprint
+
+    before = fingerprint()
+    with school.engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "create table shuffled as select * from exam.exam_results order by md5(session_id)"
+            )
+        )
+        connection.execute(sa.text("truncate exam.exam_results"))
+        connection.execute(sa.text("insert into exam.exam_results select * from shuffled"))
+    build(school.engine)
+    assert fingerprint() == before
+    with school.engine.begin() as connection:
+        deliver(connection, "s_0_0", "student_0", DAY_ONE, [("q_0", True)])
+        deliver(connection, "s_1_0", "student_1", DAY_ONE, [("q_0", False)])
+    build(school.engine)
+    assert fingerprint() != before
+
+
+def test_anchors_are_fixed_when_there_are_enough(school: Database) -> None:
+    with school.engine.begin() as connection:
+        for number in range(N_ITEMS):
+            meta = '{"tags": ["anchor"], "irt": {"a": 1.1, "b": %s}}' % (number / 10)
+            connection.execute(
+                sa.text("insert into exam.question (id, meta) values (:id, cast(:meta as jsonb))"),
+                {"id": f"q_{number}", "meta": meta if number < 6 else "{}"},
+            )
+        connection.execute(
+            sa.text(
+                "update exam.question set meta = jsonb_set(meta, '{irt,a}', '-1') where id = 'q_5'"
+            )
+        )
+    build(school.engine)
+    result = calibrate(school.engine, request(), Settings())
+    assert result.scale is not None
+    assert result.scale.method == "fixed anchors"
+    with school.engine.connect() as connection:
+        fixed = connection.execute(
+            sa.text(
+                "select item_id, discrimination, difficulty from irt.mirt_item_params"
+                " where se_difficulty is null order by 1"
+            )
+        ).all()
+        run = connection.execute(sa.text("select * from irt.mirt_fit_meta")).one()
+    assert [tuple(row) for row in fixed] == [(f"q_{j}", 1.1, j / 10) for j in range(5)]
+    assert run.metrics["ignored_anchors"] == ["q_5"]
+    assert run.prior_sd != 1.0
+
+
+def test_four_anchors_are_too_few_to_fix(school: Database) -> None:
+    with school.engine.begin() as connection:
+        for number in range(4):
+            connection.execute(
+                sa.text("insert into exam.question (id, meta) values (:id, cast(:meta as jsonb))"),
+                {"id": f"q_{number}", "meta": '{"tags": ["anchor"], "irt": {"a": 1, "b": 0}}'},
+            )
+    build(school.engine)
+    result = calibrate(school.engine, request(), Settings())
+    assert result.scale is not None
+    assert result.scale.method == "first run"
+
+
+def test_fewer_responses_per_item_can_be_allowed(database: Database) -> None:
+    open_school(database.engine)
+    deliver_school(database.engine, n_students=80)
+    build(database.engine)
+    gates = GateSettings(min_responses_per_item=50)
+    assert calibrate(database.engine, request(), Settings(gates=gates)).is_accepted
+    assert not calibrate(database.engine, request(), Settings()).is_accepted
+
+
+def test_a_later_run_is_linked_to_the_one_in_force(command: Command, school: Database) -> None:
+    command("calibrate")
+    with school.engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "update exam.exam_results set result_json = jsonb_set(result_json,"
+                " '{questions,0,is_correct}', 'true') where session_id like 's_1__0'"
+            )
+        )
+    build(school.engine)
+    done = command("calibrate")
+    assert done.returncode == 0, done.stderr
+    with school.engine.connect() as connection:
+        first, second = connection.execute(
+            sa.text("select * from irt.mirt_fit_meta order by started_at")
+        ).all()
+    assert second.linking["method"] == "stocking-lord"
+    assert second.linking["to_run"] == first.run_id
+    assert second.prior_mean == second.linking["B"]
+    assert second.prior_sd == second.linking["A"]
+    assert second.prior_sd != 1.0
