@@ -65,6 +65,11 @@ students as (
     group by activity.student_id, activity.built_from
 ),
 
+first_built as (
+    select min(students.built_from) as built_from
+    from students
+),
+
 -- The last estimate of a student's day under a run, until the next one.
 estimates_in_order as (
     select
@@ -85,7 +90,7 @@ estimates_in_order as (
         and abilities.effective_date < {{ day_after }}
         and {{ add_days(
             'abilities.effective_date', [var('ability_lookback_days'), 2 * short] | max
-        ) }} > (select min(students.built_from) from students)
+        ) }} > (select first_built.built_from from first_built)
 ),
 
 estimates as materialized (
