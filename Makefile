@@ -62,7 +62,7 @@ run: up ## the whole pipeline: data, KPIs, calibration, reports (DATA=file.jsonl
 	@$(PY) -m warehouse summary
 
 .PHONY: irt-calibrate
-irt-calibrate: up ## calibrate what is in the warehouse (MODEL=3PL ENGINE=native BANK=topic:algebra)
+irt-calibrate: up ## calibrate what is in the warehouse (MODEL=3PL ENGINE=mirt BANK=topic:algebra)
 	@$(PY) -m irt_service calibrate --model $(MODEL) --engine $(ENGINE) --bank $(BANK)
 
 .PHONY: reset
@@ -81,6 +81,11 @@ docs: up ## generate dbt's documentation and serve it on http://localhost:8080
 .PHONY: test
 test: env ## every test, against a real PostgreSQL started for them
 	@$(PY) -m pytest -n 2 --dist worksteal -m "not drill"
+
+.PHONY: test-mirt
+test-mirt: env ## R mirt against the native engine: versions, table of agreement (needs R, mirt, rpy2)
+	@$(PY) -m tests.irt_service.mirt_agreement
+	@$(PY) -m pytest -q tests/irt_service/test_engine_mirt.py
 
 .PHONY: drill
 drill: env ## the slow failure drills, on real processes

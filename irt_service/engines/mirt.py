@@ -79,8 +79,10 @@ class MirtEngine:
 
         Raises:
             EngineUnavailableError: R, mirt or rpy2 is missing.
-            CalibrationError: R stopped, was killed or took too long.
-            InvalidInputError: the dense table would not fit into memory.
+            CalibrationError: R stopped, was killed or took too long, or its dense table would
+                not fit into memory.
+            InsufficientDataError: the responses cannot identify the model.
+            InvalidSettingsError: MIRT_TIMEOUT_SECONDS is not a time.
         """
         return self.calibrate_and_score(responses, settings, progress, has_scores=False)[0]
 

@@ -267,6 +267,8 @@ calibrate <- function(job) {
 
 # What calibrate() finds, and what R warned of meanwhile.
 calibrate_bank <- function(...) {
+    # Compiling mirt's large functions takes longer than most calibrations.
+    compiler::enableJIT(0L)
     warned <- character()
     result <- withCallingHandlers(
         calibrate(list(...)),

@@ -62,7 +62,9 @@ def call(
         try:
             _send(process, content)
             for line in process.stdout or ():
-                _take(json.loads(line), answer, report)
+                # The last line of a child that was killed may be half a line.
+                if line.endswith(b"\n"):
+                    _take(json.loads(line), answer, report)
             code = process.wait()
         finally:
             timer.cancel()
@@ -128,8 +130,9 @@ def _failure(
         return kind(*answer["failure"])
     if seconds is not None:
         return CalibrationError(
-            f"R mirt was stopped after {seconds:.0f} s",
-            remedy="set MIRT_TIMEOUT_SECONDS higher, or use --engine native",
+            "R mirt took too long",
+            f"stopped after {seconds:.1f} s",
+            "set MIRT_TIMEOUT_SECONDS higher, or use --engine native",
         )
     if code < 0:
         remedy = "R may have run out of memory; use --engine native, or a bank with fewer items"
