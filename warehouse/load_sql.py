@@ -222,7 +222,10 @@ def _value(column: Column, by_name: dict[str, Column]) -> str:
 
 
 def store(table: Table) -> str:
-    """Return the upsert of the good lines from %(first)s to %(last)s; the last of a key wins.
+    """Return the upsert of the good lines from %(first)s to %(last)s.
+
+    The latest delivery of a key wins: by updated_at where the table has it, then by line. An
+    older one never replaces what is stored, so that loading a file twice changes nothing.
 
     It returns how many rows were new, changed, the same, and given way to a later line.
     """
@@ -249,6 +252,13 @@ def store(table: Table) -> str:
     kept = [column for column in table.columns if column.name not in table.key]
     changed = [column for column in kept if column.name != table.identity]
     new_values = ", ".join(f"{column.name} = excluded.{column.name}" for column in changed)
+    is_versioned = "updated_at" in by_name
+    by_version = "updated_at desc nulls last, " if is_versioned else ""
+    is_later = (
+        "\n        and (target.updated_at <= excluded.updated_at) is not false"
+        if is_versioned
+        else ""
+    )
     old = ", ".join(f"target.{column.name}" for column in changed)
     new = ", ".join(f"excluded.{column.name}" for column in changed)
     keeps_old = {column.name for column in changed if column.has_default}
@@ -270,7 +280,7 @@ with good as materialized (
 latest as materialized (
     select distinct on ({keys}) *
     from good
-    order by {keys}, line_number desc
+    order by {keys}, {by_version}line_number desc
 ),
 winner as materialized (
     select {existing}
@@ -283,7 +293,8 @@ stored as (
     from winner
     on conflict ({keys}) do update
     set {new_values}
-    where ({old}) is distinct from ({new})
+    where
+        ({old}) is distinct from ({new}){is_later}
     returning (target.xmax = 0) as is_new
 )
 select

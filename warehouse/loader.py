@@ -193,6 +193,8 @@ def _store(
     try:
         with cursor.connection.transaction():
             cursor.execute(load_sql.check(table), span)
+            # Without statistics the joins that follow compare every line with every other.
+            cursor.execute("analyze stage_checked (line_number, reason)")
             identity = load_sql.check_identity(table)
             if identity is not None:
                 cursor.execute(identity, span)
