@@ -222,9 +222,14 @@ def _step(arguments: argparse.Namespace, _: Settings) -> int:
     return 0
 
 
-def _as_of(_: argparse.Namespace, settings: Settings) -> int:
+def _as_of(arguments: argparse.Namespace, settings: Settings) -> int:
     zone = overview.reporting_timezone(settings.root)
-    _print(overview.as_of_date(_engine("seedtest-as-of"), zone).isoformat())
+    day = (
+        overview.last_complete_day(zone)
+        if arguments.yesterday
+        else overview.as_of_date(_engine("seedtest-as-of"), zone)
+    )
+    _print(day.isoformat())
     return 0
 
 
@@ -279,7 +284,7 @@ def _summary(_: argparse.Namespace, settings: Settings) -> int:
 def _report_location(settings: Settings, key: str | None) -> str:
     if key is None:
         return "none yet"
-    here = settings.root / key
+    here = Path(os.environ.get("REPORTS_DIR") or settings.state) / key
     return str(here) if here.exists() else key
 
 
@@ -327,7 +332,12 @@ def _parser() -> argparse.ArgumentParser:
     stepping.add_argument("--lock", help="refuse to start while another holds this lock")
     stepping.add_argument("--wait", action="store_true", help="wait for the lock instead")
     stepping.add_argument("--as-of-date", type=date.fromisoformat, metavar="DATE")
-    add("as-of", _as_of, "print the day that make run builds")
+    day = add("as-of", _as_of, "print the day that make run builds")
+    day.add_argument(
+        "--yesterday",
+        action="store_true",
+        help="the last complete day instead, which a nightly build is of",
+    )
     add("status", _status, "the last run of each step; fails if one failed")
     add("summary", _summary, "what is there: rows, calibration, times, where to look")
     return parser

@@ -52,13 +52,18 @@ def reporting_timezone(root: Path) -> str:
     return str((project.get("vars") or {}).get("reporting_timezone", DEFAULT_TIME_ZONE))
 
 
+def last_complete_day(timezone: str, now: datetime | None = None) -> date:
+    """Return yesterday, in the reporting time zone."""
+    return (now or datetime.now(UTC)).astimezone(ZoneInfo(timezone)).date() - timedelta(days=1)
+
+
 def as_of_date(engine: Engine, timezone: str, now: datetime | None = None) -> date:
     """Return the day that `make run` builds: the later of the data's last and the last build's.
 
     The data's last day is at most yesterday, in the reporting time zone; without data it is
     yesterday.
     """
-    yesterday = (now or datetime.now(UTC)).astimezone(ZoneInfo(timezone)).date() - timedelta(days=1)
+    yesterday = last_complete_day(timezone, now)
     with engine.connect() as connection:
         last: date | None = None
         if _exists(connection, "exam.exam_results"):
