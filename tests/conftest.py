@@ -112,7 +112,7 @@ def server_url() -> URL:
 def _watch(state: Path) -> None:
     # Workers are children of the run's first process; it is the one to outlive.
     run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
-    subprocess.Popen(  # noqa: S603 - this Python, own arguments
+    subprocess.Popen(
         [sys.executable, "-m", "tests.server_watch", str(run), str(state)],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
