@@ -69,8 +69,11 @@ def local_socket_host(state: Path) -> str:
     try:
         pid = int((state / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
     except (OSError, ValueError):
-        # Not running: any path says so, and this one works again from the checkout.
-        return f"/proc/self/cwd/{state.name}/socket"
+        # Not running: any path says so, and from the checkout this one will work again. From
+        # elsewhere it could lead to another checkout's server.
+        if Path.cwd() == state.parent:
+            return f"/proc/self/cwd/{state.name}/socket"
+        return str(folder)
     return f"/proc/{pid}/cwd/../socket"
 
 
