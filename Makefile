@@ -54,11 +54,11 @@ down: env ## stop the local PostgreSQL
 .PHONY: run
 run: up ## the whole pipeline: data, KPIs, calibration, reports (DATA=file.jsonl.gz for your own results)
 	@if [ -n "$(DATA)" ]; then $(PY) -m warehouse load "$(DATA)"; else $(PY) -m warehouse sample --load-if-new $(SAMPLE); fi
-	@as_of=$$($(PY) -m warehouse as-of); $(MAKE) dbt-build AS_OF=$$as_of
 	@# A calibration that its gates reject is a failure, but KPIs and reports do not wait for it.
 	@as_of=$$($(PY) -m warehouse as-of); calibrated=0; \
+	$(MAKE) -o up dbt-build AS_OF=$$as_of; \
 	$(PY) -m irt_service calibrate --as-of $$as_of || calibrated=$$?; \
-	if $(PY) -m irt_service score; then $(MAKE) dbt-build-abilities AS_OF=$$as_of; fi; \
+	if $(PY) -m irt_service score; then $(MAKE) -o up dbt-build-abilities AS_OF=$$as_of; fi; \
 	$(PY) -m report_runner weekly; \
 	$(PY) -m warehouse summary; \
 	exit $$calibrated
