@@ -11,7 +11,6 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
-DBT := $(PY) -m warehouse step
 # Tests that compile SQL from literals belong to `make test`, not to a night's build.
 BUILD := build --exclude-resource-type unit_test
 # What a build did and what went wrong, without a line for every start and every passed test.
@@ -55,26 +54,28 @@ down: env ## stop the local PostgreSQL
 run: up ## the whole pipeline: data, KPIs, calibration, reports (DATA=file.jsonl.gz for your own results)
 	@if [ -n "$(DATA)" ]; then $(PY) -m warehouse load "$(DATA)"; else $(PY) -m warehouse sample --load-if-new $(SAMPLE); fi
 	@# A calibration that its gates reject is a failure, but KPIs and reports do not wait for it.
-	@as_of=$$($(PY) -m warehouse as-of); calibrated=0; \
+	@as_of=$$($(PY) -m warehouse as-of); calibrated=0; scored=0; \
 	$(MAKE) -o up dbt-build AS_OF=$$as_of; \
 	$(PY) -m irt_service calibrate --as-of $$as_of || calibrated=$$?; \
-	if $(PY) -m irt_service score; then $(MAKE) -o up dbt-build-abilities AS_OF=$$as_of; fi; \
+	$(PY) -m irt_service score || scored=$$?; \
+	$(MAKE) -o up dbt-build-abilities AS_OF=$$as_of; \
 	$(PY) -m report_runner weekly; \
 	$(PY) -m warehouse summary; \
-	exit $$calibrated
+	exit $$((calibrated > scored ? calibrated : scored))
 
 # What cron calls: each is one step of the schedule, with an honest exit code.
-AS_OF ?= $(shell $(PY) -m warehouse as-of --yesterday)
+AS_OF ?=
+DBT_STEP = as_of="$(AS_OF)"; as_of=$${as_of:-$$($(PY) -m warehouse as-of --yesterday)}; \
+	$(PY) -m warehouse step $@ --lock dbt --wait --as-of-date $$as_of -- \
+	dbt $(BUILD) --vars "{as_of_date: $$as_of}"
 
 .PHONY: dbt-build
 dbt-build: up ## every model as of AS_OF (default: the last complete day)
-	@$(DBT) dbt-build --lock dbt --wait --as-of-date $(AS_OF) -- \
-	    dbt $(BUILD) --vars "{as_of_date: $(AS_OF)}" | $(BRIEFLY)
+	@$(DBT_STEP) | $(BRIEFLY)
 
 .PHONY: dbt-build-abilities
 dbt-build-abilities: up ## what depends on abilities and item parameters, as of AS_OF
-	@$(DBT) dbt-build-abilities --lock dbt --wait --as-of-date $(AS_OF) -- \
-	    dbt $(BUILD) --select source:irt+ --vars "{as_of_date: $(AS_OF)}" | $(BRIEFLY)
+	@$(DBT_STEP) --select source:irt+ | $(BRIEFLY)
 
 .PHONY: irt-calibrate
 irt-calibrate: up ## calibrate what is in the warehouse (MODEL=3PL ENGINE=mirt BANK=topic:algebra)
