@@ -241,13 +241,13 @@ def _status(_: argparse.Namespace, settings: Settings) -> int:
         _print("nothing has run yet")
         return 0
     _print(
-        f"{'step':<22}{'status':<11}{'started (UTC)':<21}{'seconds':>8}  {'as of':<12}{'rows':>12}"
+        f"{'step':<24}{'status':<11}{'started (UTC)':<21}{'seconds':>8}  {'as of':<12}{'rows':>12}"
     )
     for run in runs:
         as_of = run.as_of_date.isoformat() if run.as_of_date else ""
         rows = "" if run.row_count is None else f"{run.row_count:,}"
         _print(
-            f"{run.step:<22}{run.status:<11}{run.started_at:%Y-%m-%d %H:%M:%S}  "
+            f"{run.step:<24}{run.status:<11}{run.started_at:%Y-%m-%d %H:%M:%S}  "
             f"{run.seconds:>8.1f}  {as_of:<12}{rows:>12}"
         )
         if run.error:
