@@ -16,7 +16,6 @@ STEPS = [
     "dbt-build",
     "irt-calibrate",
     "irt-publish",
-    "irt-worker",
     "dbt-build-abilities",
     "generate-weekly-report",
 ]
