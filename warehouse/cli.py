@@ -180,12 +180,22 @@ def _sample(argv: list[str], settings: Settings) -> int:
         code = academy.main(rest)
         _print(
             "\n--load           also load the files into the database\n"
-            "--load-if-new    do nothing if the database holds results already, else --load"
+            "--load-if-new    do nothing if the database holds results already, or if its exam\n"
+            "                 tables are an application's own; else --load"
         )
         return code
     if not (is_loading or only_if_new):
         return academy.main(rest)
     engine = _engine("seedtest-sample")
+    # An application's tables may be empty and still be no place for invented students.
+    with engine.connect() as connection:
+        is_ours = schema.has_exam_migrations(connection)
+    if not is_ours:
+        text = "the exam tables here are an application's own; no sample loaded"
+        if only_if_new:
+            _print(text)
+            return 0
+        raise WarehouseError(f"{text}: use a database made by migrate --with-exam")
     if only_if_new and overview.has_results(engine):
         _print("the database holds exam results already; no sample loaded")
         return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.conftest import ROOT, Database
+from tests.conftest import ROOT, Database, DatabaseFactory
 from warehouse.cli import main
 from warehouse.overview import as_of_date, last_runs
 
@@ -169,6 +169,27 @@ def test_the_sample_is_loaded_once(
     capsys.readouterr()
     assert main(["sample", "--load-if-new", *size]) == 0
     assert "no sample loaded" in capsys.readouterr().out
+
+
+def test_no_sample_goes_into_an_applications_own_tables(
+    new_database: DatabaseFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = new_database(empty=True)
+    with own.engine.begin() as connection:
+        connection.execute(sa.text("create schema exam"))
+        connection.execute(sa.text("create table exam.exam_results (session_id text)"))
+    monkeypatch.setenv("DATABASE_URL", own.url)
+    assert main(["migrate", "--with-exam"]) == 0
+    size = ["--students", "20", "--items", "30", "--days", "20", "--out", str(tmp_path / "sample")]
+    capsys.readouterr()
+    assert main(["sample", "--load-if-new", *size]) == 0
+    assert "an application's own" in capsys.readouterr().out
+    assert main(["sample", "--load", *size]) == 1
+    with own.engine.connect() as connection:
+        assert connection.execute(sa.text("select count(*) from exam.exam_results")).scalar() == 0
 
 
 def test_the_summary_names_what_is_there(
