@@ -29,7 +29,8 @@ _DEPENDENT_OBJECTS = "2BP01"
 
 
 def migrate(engine: Engine, *, with_exam: bool = False) -> list[str]:
-    """Migrate to the newest version, in one transaction; return the revisions applied.
+    """Migrate to the newest version, in one transaction; return the versions it is now at
+    and was not before.
 
     `with_exam` also creates the exam application's tables, unless the application has made
     them itself. Concurrent calls wait for each other.
@@ -45,10 +46,9 @@ def migrate(engine: Engine, *, with_exam: bool = False) -> list[str]:
         command.upgrade(config, f"{WAREHOUSE}@head")
         if with_exam and not _is_exam_foreign(connection, before):
             command.upgrade(config, f"{EXAM}@head")
-        # Repeated on purpose: roles and tables of the application may have appeared since.
-        if before:
-            roles.apply(connection)
-            roles.apply_exam(connection)
+        # Each time, on the newest tables: roles and tables of the application may have appeared.
+        roles.apply(connection)
+        roles.apply_exam(connection)
         return sorted(_revisions(connection) - before)
 
 

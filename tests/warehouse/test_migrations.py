@@ -15,6 +15,7 @@ from warehouse.database import create_engine
 from warehouse.errors import SchemaVersionError, WarehouseError
 from warehouse.migrations import roles
 
+NEWEST = "0002"
 OURS = {"irt", "reports", "ops", "exam", "analytics", "analytics_state"}
 
 
@@ -25,12 +26,12 @@ def _schemas(database: Database) -> set[str]:
 
 def test_up_down_and_up_again_on_an_empty_database(new_database: DatabaseFactory) -> None:
     database = new_database(empty=True)
-    assert schema.migrate(database.engine, with_exam=True) == ["0001", "exam_0001"]
+    assert schema.migrate(database.engine, with_exam=True) == [NEWEST, "exam_0001"]
     assert _schemas(database) == OURS
     assert schema.migrate(database.engine, with_exam=True) == []
-    assert schema.take_back(database.engine, with_exam=True) == ["0001", "exam_0001"]
+    assert schema.take_back(database.engine, with_exam=True) == [NEWEST, "exam_0001"]
     assert _schemas(database) == set()
-    assert schema.migrate(database.engine) == ["0001"]
+    assert schema.migrate(database.engine) == [NEWEST]
     assert _schemas(database) == OURS - {"exam"}
 
 
@@ -60,7 +61,7 @@ def test_concurrent_migrations_wait_for_each_other(new_database: DatabaseFactory
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(applied) == [[], [], ["0001", "exam_0001"]]
+    assert sorted(applied) == [[], [], [NEWEST, "exam_0001"]]
 
 
 def test_taking_back_refuses_while_marts_depend_on_it(database: Database) -> None:
@@ -98,7 +99,7 @@ def test_the_applications_own_exam_tables_are_left_alone(new_database: DatabaseF
     with database.engine.begin() as connection:
         connection.execute(sa.text("create schema exam"))
         connection.execute(sa.text("create table exam.exam_results (session_id text, mine int)"))
-    assert schema.migrate(database.engine, with_exam=True) == ["0001"]
+    assert schema.migrate(database.engine, with_exam=True) == [NEWEST]
     with database.engine.connect() as connection:
         columns = sa.inspect(connection).get_columns("exam_results", schema="exam")
     assert [column["name"] for column in columns] == ["session_id", "mine"]
@@ -172,12 +173,18 @@ MAY = (
     ("seedtest_analyst", "select * from analytics.later", True),
     ("seedtest_analyst", "select * from irt.current_ability", True),
     ("seedtest_analyst", "select * from exam.exam_results", False),
+    ("seedtest_analyst", "select * from irt.api_tokens", False),
     ("seedtest_analyst", "select * from ops.erased_students", False),
     ("seedtest_analyst", "delete from analytics.later", False),
     ("seedtest_analyst", "create table analytics.x (y int)", False),
     ("seedtest_application", "select * from irt.mirt_ability", True),
     ("seedtest_application", "select * from reports.report_artifacts", False),
     ("seedtest_application", ABILITY, False),
+    ("seedtest_application", "select * from irt.api_tokens", False),
+    ("seedtest_analytics_writer", "select * from irt.api_tokens", False),
+    ("seedtest_reports_writer", "select * from irt.api_tokens", False),
+    ("seedtest_irt_writer", "update irt.api_tokens set revoked_at = now()", True),
+    ("seedtest_irt_writer", "update irt.api_tokens set expires_at = null", False),
 )
 
 
@@ -216,7 +223,7 @@ def test_without_the_right_to_create_roles_the_schemas_stand_and_a_warning_says_
     monkeypatch.setattr(roles, "ROLES", ("seedtest_no_such_role",))
     engine = create_engine(database.url, connect_args={"options": f"-c role={login}"})
     try:
-        assert schema.migrate(engine) == ["0001"]
+        assert schema.migrate(engine) == [NEWEST]
         schema.require_current(engine)
         assert "create role seedtest_no_such_role nologin" in caplog.text
     finally:

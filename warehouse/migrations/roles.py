@@ -74,6 +74,10 @@ _SPECIAL = (
     f"grant update on irt.mirt_fit_meta, irt.publishing, irt.deliveries to {IRT_WRITER}",
     f"grant update (revoked_at) on irt.publications to {IRT_WRITER}",
     f"grant usage on all sequences in schema irt to {IRT_WRITER}",
+    # Hashes of tokens are for the service alone.
+    f"revoke all on irt.api_tokens from {ANALYST}, {APPLICATION}, {ANALYTICS_WRITER}, "
+    f"{REPORTS_WRITER}",
+    f"grant update (revoked_at) on irt.api_tokens to {IRT_WRITER}",
     # Every step keeps its row of the ledger.
     f"grant select, insert, update on ops.pipeline_runs "
     f"to {IRT_WRITER}, {REPORTS_WRITER}, {ANALYTICS_WRITER}",

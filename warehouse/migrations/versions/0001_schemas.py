@@ -1,8 +1,5 @@
-"""Create the schemas irt, reports and ops, and the roles."""
+"""Create the schemas irt, reports and ops."""
 
-from alembic import op
-
-from warehouse.migrations import roles
 from warehouse.migrations.run_sql import run_sql
 
 revision = "0001"
@@ -15,8 +12,6 @@ def upgrade() -> None:
     """Apply."""
     run_sql("0001_irt.sql")
     run_sql("0001_reports_ops.sql")
-    roles.apply(op.get_bind())
-    roles.apply_exam(op.get_bind())
 
 
 def downgrade() -> None:

@@ -1,8 +1,5 @@
 """Create the exam application's tables, for local use."""
 
-from alembic import op
-
-from warehouse.migrations import roles
 from warehouse.migrations.run_sql import run_sql
 
 revision = "exam_0001"
@@ -14,7 +11,6 @@ depends_on = None
 def upgrade() -> None:
     """Apply."""
     run_sql("exam_0001.sql")
-    roles.apply_exam(op.get_bind())
 
 
 def downgrade() -> None:
