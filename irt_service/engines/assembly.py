@@ -72,11 +72,14 @@ def assemble(
             + covariance[:, 1, 1] / a**2
             - 2.0 * covariance[:, 0, 1] * d / a**3
         )
+        # b = -d / a: db/da = d / a^2, db/dd = -1 / a.
+        cov_ab = covariance[:, 0, 0] * d / a**2 - covariance[:, 0, 1] / a
         se_discrimination, se_intercept, se_logit = np.sqrt(
             np.diagonal(covariance, axis1=1, axis2=2).T
         )
     if settings.model is Model.RASCH:
         se_discrimination = np.full(len(points), np.nan)
+        cov_ab = np.full(len(points), np.nan)
     if settings.model is not Model.THREE_PL:
         se_logit = np.full(len(points), np.nan)
     warnings = []
@@ -103,6 +106,7 @@ def assemble(
         se_difficulty=se_difficulty,
         se_guessing=se_logit * c * (1.0 - c),
         se_intercept=se_intercept,
+        cov_ab=cov_ab,
         n_responses=responses.item_counts(),
         is_fixed=~problem.is_free,
         flags=_flags(

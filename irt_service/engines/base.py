@@ -154,6 +154,7 @@ class Calibration:
         intercept: d = -a b.
         se_discrimination: NaN where it was not computed, the item is fixed or the information
             has no inverse; so are the other standard errors.
+        cov_ab: covariance of the estimates of a and b; NaN where either has no standard error.
         flags: per item; empty when there is nothing to say.
         prior_mean: mean of theta in this population (0 unless the latent distribution is free).
         log_likelihood: marginal, of the responses alone; log_prior is apart.
@@ -172,6 +173,7 @@ class Calibration:
     se_difficulty: Floats
     se_guessing: Floats
     se_intercept: Floats
+    cov_ab: Floats
     n_responses: Ints
     is_fixed: npt.NDArray[np.bool_]
     flags: tuple[tuple[str, ...], ...]

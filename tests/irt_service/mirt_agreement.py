@@ -52,7 +52,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Largest differences between the engines; likelihood and standard errors are relative."""
+    """Largest differences between the engines; likelihood and standard errors are relative.
+
+    The covariance of a and b counts among the standard errors, relative to their product.
+    """
 
     a: float
     b: float
@@ -167,7 +170,10 @@ def _largest_ratio(by_r: Calibration, native: Calibration) -> float:
     ours = np.concatenate([np.atleast_1d(getattr(native, name)) for name in names + latent])
     theirs = np.concatenate([np.atleast_1d(getattr(by_r, name)) for name in names + latent])
     np.testing.assert_array_equal(np.isnan(ours), np.isnan(theirs))
-    return _largest(theirs[~np.isnan(ours)] / ours[~np.isnan(ours)] - 1.0)
+    np.testing.assert_array_equal(np.isnan(native.cov_ab), np.isnan(by_r.cov_ab))
+    gap = (by_r.cov_ab - native.cov_ab) / (native.se_discrimination * native.se_difficulty)
+    ratios = np.concatenate([theirs / ours - 1.0, gap])
+    return _largest(ratios[~np.isnan(ratios)])
 
 
 def _theta(

@@ -1,0 +1,70 @@
+"""Standard errors and covariances against the Hessian of the marginal likelihood written out."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from irt_service.engines import engine_named
+from irt_service.engines.base import Calibration, CalibrationSettings, ItemParameters, Model
+from tests.irt_service.brute_force import hessian, marginal_log_likelihood
+from tests.irt_service.reference_cases import lsat7, patterns_of_lsat7
+from tests.irt_service.simulation import simulate
+
+ENGINE = engine_named("native")
+TIGHT = CalibrationSettings(tolerance=1e-10, max_iterations=2000)
+
+
+@cache
+def calibrated_lsat7() -> Calibration:
+    return ENGINE.calibrate(lsat7(), TIGHT)
+
+
+def test_errors_and_covariance_of_a_and_b_are_those_of_the_brute_force_hessian() -> None:
+    found = calibrated_lsat7()
+    patterns, counts, _ = patterns_of_lsat7()
+    table = np.repeat(patterns, counts, axis=0)
+    nodes = np.linspace(-6.0, 6.0, 61)
+    log_weights = -0.5 * nodes**2
+    log_weights -= np.log(np.exp(log_weights).sum())
+
+    def log_likelihood(point: np.ndarray) -> np.complex128:
+        a, b = point.reshape(2, -1)
+        return marginal_log_likelihood(table, a, -a * b, nodes, log_weights)
+
+    information = -hessian(log_likelihood, np.concatenate([found.discrimination, found.difficulty]))
+    covariance = np.linalg.inv(information)
+    size = len(found.item_ids)
+    errors = np.sqrt(np.diag(covariance)).reshape(2, -1)
+    np.testing.assert_allclose(found.se_discrimination, errors[0], rtol=1e-6)
+    np.testing.assert_allclose(found.se_difficulty, errors[1], rtol=1e-6)
+    np.testing.assert_allclose(found.cov_ab, np.diag(covariance[:size, size:]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("model", [Model.ONE_PL, Model.TWO_PL, Model.THREE_PL])
+@pytest.mark.parametrize("full_information_items", [1, 200])
+def test_the_covariance_of_a_and_b_gives_the_error_of_d_back(
+    model: Model, full_information_items: int
+) -> None:
+    responses = simulate(np.random.default_rng(12), 1500, 12, 9, 0.1).responses
+    plan = CalibrationSettings(model=model, full_information_items=full_information_items)
+    found = ENGINE.calibrate(responses, plan)
+    a, b = found.discrimination, found.difficulty
+    # d = -a b
+    variance = (
+        b**2 * found.se_discrimination**2 + a**2 * found.se_difficulty**2 + 2 * a * b * found.cov_ab
+    )
+    np.testing.assert_allclose(np.sqrt(variance), found.se_intercept, rtol=1e-9)
+
+
+def test_there_is_no_covariance_where_a_or_b_is_not_estimated() -> None:
+    rasch = ENGINE.calibrate(lsat7(), CalibrationSettings(model=Model.RASCH))
+    assert np.isnan(rasch.cov_ab).all()
+    fixed = {str(lsat7().item_ids[0]): ItemParameters(0.8, -3.4)}
+    plan = CalibrationSettings(fixed_items=fixed, free_latent=True)
+    anchored = ENGINE.calibrate(lsat7(), plan)
+    np.testing.assert_array_equal(np.isnan(anchored.cov_ab), anchored.is_fixed)
+    without = ENGINE.calibrate(lsat7(), CalibrationSettings(standard_errors=False))
+    assert np.isnan(without.cov_ab).all()
