@@ -15,7 +15,7 @@ from warehouse.database import create_engine
 from warehouse.errors import SchemaVersionError, WarehouseError
 from warehouse.migrations import roles
 
-NEWEST = "0002"
+NEWEST = "0003"
 OURS = {"irt", "reports", "ops", "exam", "analytics", "analytics_state"}
 
 
@@ -144,10 +144,17 @@ RETRACTION = (
     "insert into irt.mirt_ability_retraction (user_id, run_id, session_id, reason) "
     "select 'u', run_id, 's', 'moved' from irt.mirt_fit_meta"
 )
+PERSON_FIT = (
+    "insert into irt.person_fit (run_id, user_id, lz_star, n_responses) "
+    "select run_id, 'u', -3, 20 from irt.mirt_fit_meta"
+)
 RESULT = "insert into exam.exam_results (session_id, status) values ('s', 'ready')"
 MAY = (
     ("seedtest_irt_writer", ABILITY, True),
     ("seedtest_irt_writer", RETRACTION, True),
+    ("seedtest_irt_writer", PERSON_FIT, True),
+    ("seedtest_irt_writer", "update irt.item_drift set q = 0", False),
+    ("seedtest_irt_writer", "delete from irt.baselines", False),
     ("seedtest_irt_writer", "update irt.mirt_ability set theta = 9", False),
     ("seedtest_irt_writer", "delete from irt.mirt_ability", False),
     ("seedtest_irt_writer", "update irt.publications set revoked_at = now()", True),
@@ -170,8 +177,12 @@ MAY = (
     ("seedtest_analytics_writer", "insert into ops.model_builds (model) values ('x')", True),
     ("seedtest_reports_writer", "delete from reports.report_artifacts", True),
     ("seedtest_reports_writer", ABILITY, False),
+    ("seedtest_reports_writer", "select * from irt.pinned_baseline", True),
+    ("seedtest_reports_writer", "select * from irt.person_fit", False),
     ("seedtest_analyst", "select * from analytics.later", True),
     ("seedtest_analyst", "select * from irt.current_ability", True),
+    ("seedtest_analyst", "select * from irt.item_dif", True),
+    ("seedtest_analyst", "select * from irt.person_fit", False),
     ("seedtest_analyst", "select * from exam.exam_results", False),
     ("seedtest_analyst", "select * from irt.api_tokens", False),
     ("seedtest_analyst", "select * from ops.erased_students", False),
@@ -179,6 +190,7 @@ MAY = (
     ("seedtest_analyst", "create table analytics.x (y int)", False),
     ("seedtest_application", "select * from irt.mirt_ability", True),
     ("seedtest_application", "select * from reports.report_artifacts", False),
+    ("seedtest_application", "select * from irt.person_fit", False),
     ("seedtest_application", ABILITY, False),
     ("seedtest_application", "select * from irt.api_tokens", False),
     ("seedtest_analytics_writer", "select * from irt.api_tokens", False),

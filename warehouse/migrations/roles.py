@@ -84,6 +84,9 @@ _SPECIAL = (
     f"grant select, insert, update, delete on ops.model_builds to {ANALYTICS_WRITER}",
     # The suppression list names students: not for analysts.
     f"revoke all on ops.erased_students from {ANALYST}",
+    # Which minors answer improbably is for the psychometrician, who acts as the IRT service.
+    f"revoke all on irt.person_fit from {ANALYST}, {APPLICATION}, {ANALYTICS_WRITER}, "
+    f"{REPORTS_WRITER}",
 )
 
 _EXAM = (
