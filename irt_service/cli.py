@@ -29,7 +29,7 @@ from irt_service.replay import replay
 from irt_service.scorer import Scorer
 from irt_service.settings import Settings, read_settings
 from irt_service.store import deliveries, marts, publications, runs
-from irt_service.worker import Worker
+from irt_service.worker import POLL_SECONDS, Worker
 from warehouse.database import create_engine
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.ledger import step
@@ -109,7 +109,12 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("worker", help="score sessions as they are delivered")
     one.set_defaults(command=_work)
     one.add_argument("--once", action="store_true", help="end when nothing is left to do")
-    one.add_argument("--poll-seconds", type=_seconds, default=1.0, help="pause between looks (1)")
+    one.add_argument(
+        "--poll-seconds",
+        type=_seconds,
+        default=POLL_SECONDS,
+        help=f"pause between looks ({POLL_SECONDS})",
+    )
     one.add_argument(
         "--retry-parked", action="store_true", help="try deliveries again that were given up"
     )

@@ -20,6 +20,7 @@ from irt_service.errors import IrtServiceError
 from irt_service.scorer import Scorer, Tally
 from irt_service.store import deliveries, publications
 
+POLL_SECONDS = 0.5
 _CANDIDATES = 1000
 _SESSIONS_PER_BLOCK = 32
 _RETRY_AFTER_SECONDS = 30.0
