@@ -1,13 +1,14 @@
-"""The marginal log posterior of a small bank written out, and its Hessian by differences.
+"""The marginal likelihood of a small 2PL bank written out, its gradient and its Hessian.
 
-Nothing here is shared with the engines: dense tables, no EM, no analytic derivatives. Gradients
-are taken by complex steps (Squire & Trapp, 1998, SIAM Review 40(1)), exact to rounding, and
-Hessians by central differences of them.
+Nothing here is shared with the engines: dense tables, any nodes, no EM. Gradients are posterior
+expectations of the complete-data score (Fisher's identity: Louis, 1982, JRSS B 44(2), eq. 3.1),
+Hessians central differences of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,56 +16,69 @@ import numpy.typing as npt
 from irt_service.responses import ResponseMatrix
 
 Floats = npt.NDArray[np.float64]
-# Takes real or complex vectors, as complex steps need.
-Function = Callable[[npt.NDArray[np.complex128]], np.complex128]
 
-COMPLEX_STEP = 1e-30
-STEP = 1e-5
+STEP = 1e-4
 
 
-def dense(responses: ResponseMatrix) -> Floats:
-    """Students x items; NaN is missing."""
+class Likelihood(NamedTuple):
+    """At one point: its logarithm, the gradient by a (J,) and d (J,), students per node (S,)."""
+
+    value: float
+    by_slope: Floats
+    by_intercept: Floats
+    pooled: Floats
+
+
+def dense(responses: ResponseMatrix, item_ids: tuple[str, ...]) -> Floats:
+    """Students x items in the order of `item_ids`; NaN is missing."""
     table = np.full((responses.n_persons, responses.n_items), np.nan)
     rows = np.repeat(np.arange(responses.n_persons), responses.person_counts())
     table[rows, responses.items] = responses.correct
-    return table
+    place = {item: j for j, item in enumerate(responses.item_ids)}
+    return table[:, [place[item] for item in item_ids]]
 
 
-def marginal_log_likelihood(
-    table: Floats,
-    a: npt.NDArray[np.complex128],
-    d: npt.NDArray[np.complex128],
-    nodes: Floats,
-    log_weights: npt.NDArray[np.complex128],
-) -> np.complex128:
-    """Sum over students of log sum_q weight_q prod_j P(u_j | theta_q), 2PL."""
+def normal_log_weights(nodes: Floats, mean: float = 0.0, variance: float = 1.0) -> Floats:
+    """Normal density on nodes that stay where they are, normalised."""
+    log_density = -0.5 * (nodes - mean) ** 2 / variance
+    weights: Floats = log_density - np.log(np.exp(log_density).sum())
+    return weights
+
+
+def marginal_likelihood(
+    table: Floats, a: Floats, d: Floats, nodes: Floats, log_weights: Floats
+) -> Likelihood:
+    """Sum over students of log sum_q weight_q prod_j P(u_j | theta_q)."""
     eta = a[:, None] * nodes + d[:, None]
-    log_wrong = -np.log(1.0 + np.exp(eta))
-    answered = ~np.isnan(table)
-    right = np.where(answered, table, 0.0)
-    log_posterior = right @ eta + answered.astype(float) @ log_wrong + log_weights
-    largest = log_posterior.real.max(axis=1, keepdims=True)
-    sums = np.exp(log_posterior - largest).sum(axis=1)
-    return np.complex128((np.log(sums) + largest[:, 0]).sum())
+    answered = (~np.isnan(table)).astype(float)
+    right = np.where(answered > 0, table, 0.0)
+    log_posterior = right @ eta - answered @ np.logaddexp(0.0, eta) + log_weights
+    largest = log_posterior.max(axis=1, keepdims=True)
+    weights = np.exp(log_posterior - largest)
+    sums = weights.sum(axis=1, keepdims=True)
+    posterior = weights / sums
+    residual = right.T @ posterior - (answered.T @ posterior) / (1.0 + np.exp(-eta))
+    return Likelihood(
+        float((np.log(sums) + largest).sum()),
+        residual @ nodes,
+        residual.sum(axis=1),
+        posterior.sum(axis=0),
+    )
 
 
-def gradient(function: Function, point: Floats) -> Floats:
-    """First derivatives, shape (p,)."""
-    result = np.empty(len(point))
-    for k in range(len(point)):
-        moved = point.astype(np.complex128)
-        moved[k] += 1j * COMPLEX_STEP
-        result[k] = function(moved).imag / COMPLEX_STEP
-    return result
-
-
-def hessian(function: Function, point: Floats) -> Floats:
+def hessian(gradient: Callable[[Floats], Floats], point: Floats) -> Floats:
     """Second derivatives, shape (p, p)."""
     rows = []
     for k in range(len(point)):
         step = np.zeros(len(point))
         step[k] = STEP
-        rows.append((gradient(function, point + step) - gradient(function, point - step)) / 2)
-    matrix = np.array(rows) / STEP
+        rows.append((gradient(point + step) - gradient(point - step)) / (2 * STEP))
+    matrix = np.array(rows)
     symmetric: Floats = (matrix + matrix.T) / 2
     return symmetric
+
+
+def errors_of(second: Floats) -> Floats:
+    """Standard errors from the Hessian of a log likelihood."""
+    errors: Floats = np.sqrt(np.diag(np.linalg.inv(-second)))
+    return errors

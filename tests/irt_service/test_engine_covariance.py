@@ -2,45 +2,64 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import pytest
 
 from irt_service.engines import engine_named
-from irt_service.engines.base import Calibration, CalibrationSettings, ItemParameters, Model
-from tests.irt_service.brute_force import hessian, marginal_log_likelihood
+from irt_service.engines.base import CalibrationSettings, ItemParameters, Model
+from tests.irt_service.brute_force import (
+    errors_of,
+    hessian,
+    marginal_likelihood,
+    normal_log_weights,
+)
 from tests.irt_service.reference_cases import lsat7, patterns_of_lsat7
 from tests.irt_service.simulation import simulate
 
 ENGINE = engine_named("native")
 TIGHT = CalibrationSettings(tolerance=1e-10, max_iterations=2000)
+NODES = np.linspace(-6.0, 6.0, 61)
 
 
-@cache
-def calibrated_lsat7() -> Calibration:
-    return ENGINE.calibrate(lsat7(), TIGHT)
+def lsat7_table() -> np.ndarray:
+    patterns, counts, _ = patterns_of_lsat7()
+    return np.repeat(patterns, counts, axis=0)
+
+
+def test_the_gradient_written_out_is_that_of_the_likelihood_written_out() -> None:
+    table, log_weights = lsat7_table(), normal_log_weights(NODES)
+    a, d = np.linspace(0.5, 1.5, 5), np.linspace(-1.0, 1.0, 5)
+    found = marginal_likelihood(table, a, d, NODES, log_weights)
+    for k, step in enumerate(1e-5 * np.eye(5)):
+        for parameter, derivative in ((0, found.by_slope[k]), (1, found.by_intercept[k])):
+            values = [
+                marginal_likelihood(
+                    table,
+                    a + sign * step * (parameter == 0),
+                    d + sign * step * (parameter == 1),
+                    NODES,
+                    log_weights,
+                ).value
+                for sign in (1, -1)
+            ]
+            assert (values[0] - values[1]) / 2e-5 == pytest.approx(derivative, abs=1e-5)
 
 
 def test_errors_and_covariance_of_a_and_b_are_those_of_the_brute_force_hessian() -> None:
-    found = calibrated_lsat7()
-    patterns, counts, _ = patterns_of_lsat7()
-    table = np.repeat(patterns, counts, axis=0)
-    nodes = np.linspace(-6.0, 6.0, 61)
-    log_weights = -0.5 * nodes**2
-    log_weights -= np.log(np.exp(log_weights).sum())
+    found = ENGINE.calibrate(lsat7(), TIGHT)
+    table, log_weights = lsat7_table(), normal_log_weights(NODES)
 
-    def log_likelihood(point: np.ndarray) -> np.complex128:
+    def gradient(point: np.ndarray) -> np.ndarray:
         a, b = point.reshape(2, -1)
-        return marginal_log_likelihood(table, a, -a * b, nodes, log_weights)
+        at = marginal_likelihood(table, a, -a * b, NODES, log_weights)
+        return np.concatenate([at.by_slope - b * at.by_intercept, -a * at.by_intercept])
 
-    information = -hessian(log_likelihood, np.concatenate([found.discrimination, found.difficulty]))
-    covariance = np.linalg.inv(information)
-    size = len(found.item_ids)
-    errors = np.sqrt(np.diag(covariance)).reshape(2, -1)
+    second = hessian(gradient, np.concatenate([found.discrimination, found.difficulty]))
+    errors = errors_of(second).reshape(2, -1)
     np.testing.assert_allclose(found.se_discrimination, errors[0], rtol=1e-6)
     np.testing.assert_allclose(found.se_difficulty, errors[1], rtol=1e-6)
-    np.testing.assert_allclose(found.cov_ab, np.diag(covariance[:size, size:]), rtol=1e-6)
+    mixed = np.diag(np.linalg.inv(-second)[:5, 5:])
+    np.testing.assert_allclose(found.cov_ab, mixed, rtol=1e-6)
 
 
 @pytest.mark.parametrize("model", [Model.ONE_PL, Model.TWO_PL, Model.THREE_PL])
