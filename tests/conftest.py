@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Set by the run's first process, inherited by its workers.
 RUN_FOLDER = "SEEDTEST_TEST_FOLDER"
 GIVEN_SERVER = "SEEDTEST_TEST_DATABASE_URL"
+# Workers of a run share the cores; BLAS threads on top of them only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # A test's database lives for seconds: nothing has to survive a power cut.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
