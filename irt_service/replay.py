@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from irt_service.errors import IrtServiceError
 from irt_service.in_force import Span
+from irt_service.live import read_given
 from irt_service.scorer import NOTHING_USABLE, Scorer, Tally, write
 from irt_service.sessions import NO_ATTEMPT, Histories, SessionAbilities
 from irt_service.store import deliveries, marts, publications
@@ -195,7 +196,5 @@ def _score_behind(work: _Replay) -> None:
             publications.own_scoring(connection)
             sessions = deliveries.read_session_ids_of(connection, block)
             versions = deliveries.read_versions(connection, sessions)
-            owners = deliveries.read_owners(connection, sessions)
-            # A session that has moved touches its new student as well.
-            touched = sorted(set(block).union(*owners.values()))
-            work.tally.add(work.scorer.score_live(connection, touched, versions))
+            given = read_given(connection, sessions, block)
+            work.tally.add(work.scorer.score_live(connection, versions, given))

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.engine import Connection
 
-from irt_service.histories import from_attempts
+from irt_service.days import MICROSECONDS_PER_DAY
 from irt_service.in_force import Demand, Span, demands
+from irt_service.live import Affected, Given, read_affected
 from irt_service.recording import plan_changes
 from irt_service.sessions import (
     Histories,
@@ -75,36 +76,41 @@ class Scorer:
     def score_live(
         self,
         connection: Connection,
-        students: Sequence[str],
         candidates: Sequence[deliveries.Candidate],
+        given: Given,
+        *,
+        from_marts: bool = True,
     ) -> Tally:
-        """Score students from what is delivered now and record these results as dealt with.
+        """Score whom some results touch and record these results as dealt with.
 
-        The versions were read before what they hold is read here, so a result that is delivered
-        again in between is found once more, never missed.
+        The versions were read before what they hold, so a result that is delivered again in
+        between is found once more, never missed.
         """
         spans = publications.read_spans(connection)
-        attempts = deliveries.read_attempts(connection, students)
-        histories = from_attempts(students, attempts)
+        affected = read_affected(
+            connection,
+            given,
+            {candidate.session_id for candidate in candidates},
+            self.settings.ability_lookback_days * MICROSECONDS_PER_DAY,
+            from_marts=from_marts,
+        )
+        histories = affected.histories
         scores = self.score(connection, histories, self.demands(spans))
         everybody = range(len(histories.student_ids))
-        tally, scored = write(connection, histories, everybody, scores)
+        tally, scored = write(connection, histories, everybody, scores, affected)
         owners = histories.student_ids[histories.session_students]
         at = {one: position for position, one in enumerate(histories.session_ids)}
         records = []
         for candidate in candidates:
             position = at.get(candidate.session_id)
+            reason = NOT_READY if position is None else NOTHING_USABLE
             records.append(
                 deliveries.Delivery(
                     *candidate,
                     revision=None,
                     student_id=None if position is None else owners[position],
                     status=deliveries.SCORED if position in scored else deliveries.NOTHING_TO_SCORE,
-                    reason=None
-                    if position in scored
-                    else NOT_READY
-                    if position is None
-                    else NOTHING_USABLE,
+                    reason=None if position in scored else reason,
                 )
             )
         deliveries.write_deliveries(connection, records)
@@ -117,16 +123,28 @@ def write(
     histories: Histories,
     students: range,
     scores: Sequence[SessionAbilities],
+    affected: Affected | None = None,
 ) -> tuple[Tally, set[int]]:
-    """Append what differs for a range of students; returns the sessions that have an ability."""
+    """Append what differs for a range of students; returns the sessions that have an ability.
+
+    Args:
+        affected: says of whom not every session is there; None when all of them are.
+    """
     names = histories.student_ids[students.start : students.stop].tolist()
-    winners = abilities.read_winners(connection, names)
+    if affected is None:
+        winners = abilities.read_winners(connection, abilities.Scope(names, names))
+    else:
+        winners = abilities.read_winners(
+            connection,
+            abilities.Scope(names, sorted(affected.whole), affected.sessions),
+        )
+        winners = {key: one for key, one in winners.items() if key[1] not in affected.unreadable}
     change = plan_changes(
         histories,
         students,
         scores,
         winners,
-        abilities.clock(connection, names),
+        abilities.clock(connection),
         lambda count: abilities.next_ids(connection, count),
     )
     abilities.write_abilities(connection, change.abilities)

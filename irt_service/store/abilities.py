@@ -36,17 +36,43 @@ class Winner:
 WinnerKey = tuple[str, str, str]  # student, session, run
 
 
-def read_winners(connection: Connection, students: Sequence[str]) -> dict[WinnerKey, Winner]:
-    """What counts for some students under any run; call it under their lock."""
+@dataclass(frozen=True)
+class Scope:
+    """Which scorings are looked at: all of some students, and some sessions of others.
+
+    Attributes:
+        students: everybody concerned.
+        whole: those of them with all of their sessions.
+        sessions: of the others, these.
+    """
+
+    students: Sequence[str]
+    whole: Sequence[str]
+    sessions: Sequence[str] = ()
+
+
+def read_winners(connection: Connection, scope: Scope) -> dict[WinnerKey, Winner]:
+    """What counts in a scope under any run; call it under the students' locks."""
     rows = connection.execute(
         sa.text(
             """
             select id, user_id, session_id, run_id, theta, se, n_responses, effective_at
             from irt.effective_ability
-            where user_id = any(:students)
+            where user_id = any(:whole)
+            union all
+            select id, user_id, session_id, run_id, theta, se, n_responses, effective_at
+            from irt.effective_ability
+            where
+                user_id = any(:students)
+                and session_id = any(:sessions)
+                and user_id <> all(:whole)
             """
         ),
-        {"students": list(students)},
+        {
+            "students": list(scope.students),
+            "whole": list(scope.whole),
+            "sessions": list(scope.sessions),
+        },
     )
     winners: dict[WinnerKey, Winner] = {}
     by_id: dict[int, Winner] = {}
@@ -85,10 +111,10 @@ def next_ids(connection: Connection, count: int) -> list[int]:
     return list(rows.scalars())
 
 
-def clock(connection: Connection, students: Sequence[str]) -> int:
-    """The time to write on new rows of these students, microseconds since 1970.
+def clock(connection: Connection) -> int:
+    """The time to write on new rows, microseconds since 1970.
 
-    The server's clock, or their latest row's where that clock was set back: what is written
+    The server's clock, or the latest row's where that clock was set back: what is written
     later has to win.
     """
     moment: datetime = connection.execute(
@@ -96,16 +122,11 @@ def clock(connection: Connection, students: Sequence[str]) -> int:
             """
             select greatest(
                 clock_timestamp(),
-                (select max(fitted_at) from irt.mirt_ability where user_id = any(:students)),
-                (
-                    select max(fitted_at)
-                    from irt.mirt_ability_retraction
-                    where user_id = any(:students)
-                )
+                (select max(fitted_at) from irt.mirt_ability),
+                (select max(fitted_at) from irt.mirt_ability_retraction)
             )
             """
-        ),
-        {"students": list(students)},
+        )
     ).scalar_one()
     return to_microseconds(moment)
 

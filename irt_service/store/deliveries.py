@@ -9,9 +9,6 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from irt_service.days import to_microseconds
-from irt_service.histories import Attempt
-
 GONE = ""  # version of a result that was deleted
 SCORED = "scored"
 NOTHING_TO_SCORE = "nothing_to_score"
@@ -52,47 +49,108 @@ class Parked(NamedTuple):
     since: datetime
 
 
-def read_candidates(
-    connection: Connection, limit: int, max_tries: int, retry_after_seconds: float
-) -> list[Candidate]:
-    """Results that are new, delivered again or deleted since they were dealt with.
+# What the record says differs from what is there. Rows are compared by version, not by time: a
+# transaction that commits late and a row that is loaded with an old updated_at are found.
+_IS_UNDONE = """(
+    (
+        results.session_id is not null
+        and (
+            deliveries.session_id is null
+            or deliveries.result_version <> cast(results.xmin as text)
+            or deliveries.result_updated_at is distinct from results.updated_at
+        )
+    )
+    or (results.session_id is null and deliveries.result_version <> '')
+    or (
+        deliveries.status = 'parked'
+        and deliveries.tries < :max_tries
+        and deliveries.processed_at < clock_timestamp() - make_interval(secs => :retry_after)
+    )
+)"""
 
-    Compares the row version and updated_at of every result, so a transaction that commits late
-    and a row that is loaded with an old updated_at are found.
+
+class Patience(NamedTuple):
+    """How often a delivery is tried, and how long it is left alone in between."""
+
+    max_tries: int
+    retry_after: float
+
+
+def read_undone(connection: Connection, limit: int, patience: Patience) -> list[str]:
+    """Sessions whose results are new, delivered again or deleted since they were dealt with.
+
+    Compares every result: this is what makes it certain that none is missed. The oldest come
+    first, since a session that is dealt with before an earlier one is scored twice.
     """
     rows = connection.execute(
         sa.text(
-            """
-            select results.session_id, cast(results.xmin as text) as version, results.updated_at
+            f"""
+            select coalesce(results.session_id, deliveries.session_id)
+            from exam.exam_results as results
+            full join irt.deliveries as deliveries
+                on results.session_id = deliveries.session_id collate "default"
+            where {_IS_UNDONE}
+            order by results.updated_at, 1
+            limit :limit
+            """  # noqa: S608 - constants
+        ),
+        {**patience._asdict(), "limit": limit},
+    )
+    return list(rows.scalars())
+
+
+def read_undone_of_late(
+    connection: Connection, seconds: float, limit: int, patience: Patience
+) -> list[str]:
+    """Those of them that say that they were updated in the last seconds, by the index of that."""
+    rows = connection.execute(
+        sa.text(
+            f"""
+            select results.session_id
             from exam.exam_results as results
             left join irt.deliveries as deliveries
                 on results.session_id = deliveries.session_id
             where
-                deliveries.session_id is null
-                or deliveries.result_version <> cast(results.xmin as text)
-                or deliveries.result_updated_at is distinct from results.updated_at
-                or (
-                    deliveries.status = 'parked'
-                    and deliveries.tries < :max_tries
-                    and deliveries.processed_at
-                    < clock_timestamp() - make_interval(secs => :retry_after)
-                )
-            union all
-            select deliveries.session_id, '', null
-            from irt.deliveries as deliveries
-            where
-                deliveries.result_version <> ''
-                and not exists (
-                    select 1
-                    from exam.exam_results as results
-                    where results.session_id = deliveries.session_id
-                )
+                results.updated_at > clock_timestamp() - make_interval(secs => :seconds)
+                and {_IS_UNDONE}
+            order by results.updated_at
             limit :limit
-            """
+            """  # noqa: S608 - constants
         ),
-        {"limit": limit, "max_tries": max_tries, "retry_after": retry_after_seconds},
+        {**patience._asdict(), "seconds": seconds, "limit": limit},
     )
-    return [Candidate(row.session_id, row.version, row.updated_at) for row in rows]
+    return list(rows.scalars())
+
+
+def claim(
+    connection: Connection, session_ids: Sequence[str], patience: Patience
+) -> list[Candidate]:
+    """Those of some sessions that are undone and that nobody else has claimed.
+
+    The claim lasts until the transaction ends. It is taken by whoever is first; others leave
+    the session alone and find it again should its holder be killed.
+    """
+    rows = connection.execute(
+        sa.text(
+            f"""
+            select
+                claimed.session_id,
+                coalesce(cast(results.xmin as text), '') as version,
+                results.updated_at
+            from unnest(cast(:ids as text[])) as claimed (session_id)
+            left join exam.exam_results as results on claimed.session_id = results.session_id
+            left join irt.deliveries as deliveries
+                on claimed.session_id collate "C" = deliveries.session_id
+            where
+                pg_try_advisory_xact_lock(
+                    hashtextextended('seedtest:session:' || claimed.session_id, 0)
+                )
+                and {_IS_UNDONE}
+            """  # noqa: S608 - constants
+        ),
+        {**patience._asdict(), "ids": list(session_ids)},
+    )
+    return [Candidate._make(row) for row in rows]
 
 
 def read_versions(connection: Connection, session_ids: Sequence[str]) -> list[Candidate]:
@@ -111,85 +169,24 @@ def read_versions(connection: Connection, session_ids: Sequence[str]) -> list[Ca
     return [found.get(one, Candidate(one, GONE, None)) for one in session_ids]
 
 
-def read_owners(connection: Connection, session_ids: Sequence[str]) -> dict[str, set[str]]:
-    """The students whom each session touches: whose it is, and whose it was."""
-    rows = connection.execute(
+def lock_students(connection: Connection, students: Sequence[str]) -> None:
+    """Wait for the locks of these students and hold them until the transaction ends.
+
+    Everybody takes them in one order, so nobody waits for somebody who waits for him.
+    """
+    connection.execute(
         sa.text(
             """
-            select session_id, student_id
-            from analytics.stg_exam__session_questions
-            where session_id = any(:ids) and student_id is not null
-            group by session_id, student_id
-            union
-            select session_id, user_id
-            from irt.deliveries
-            where session_id = any(:ids) and user_id is not null
-            """
-        ),
-        {"ids": list(session_ids)},
-    )
-    owners: dict[str, set[str]] = {one: set() for one in session_ids}
-    for row in rows:
-        owners[row.session_id].add(row.student_id)
-    return owners
-
-
-def lock_students(connection: Connection, students: Sequence[str]) -> set[str]:
-    """Take the locks of these students that are free until the transaction ends."""
-    rows = connection.execute(
-        sa.text(
-            """
-            select student
-            from unnest(cast(:students as text[])) as student
-            where pg_try_advisory_xact_lock(hashtextextended('seedtest:student:' || student, 0))
-            """
-        ),
-        {"students": sorted(students)},
-    )
-    return set(rows.scalars())
-
-
-def keep_undone(connection: Connection, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Those that nobody has dealt with since they were found; call it under the locks."""
-    rows = connection.execute(
-        sa.text(
-            """
-            select session_id, result_version, result_updated_at
-            from irt.deliveries
-            where session_id = any(:ids) and status <> 'parked'
-            """
-        ),
-        {"ids": [candidate.session_id for candidate in candidates]},
-    )
-    done = {Candidate._make(row) for row in rows}
-    return [candidate for candidate in candidates if candidate not in done]
-
-
-def read_attempts(connection: Connection, students: Sequence[str]) -> list[Attempt]:
-    """All attempts of some students as they are now."""
-    rows = connection.execute(
-        sa.text(
-            """
-            select
-                session_id, position, student_id, item_id, topic_id, is_correct, answered_at
-            from analytics.stg_exam__session_questions
-            where student_id = any(:students) and rejection_reason is null
+            select pg_advisory_xact_lock(ordered.key)
+            from (
+                select distinct hashtextextended('seedtest:student:' || student, 0) as key
+                from unnest(cast(:students as text[])) as student
+                order by 1
+            ) as ordered
             """
         ),
         {"students": list(students)},
     )
-    return [
-        Attempt(
-            row.session_id,
-            row.position,
-            row.student_id,
-            row.item_id,
-            row.topic_id,
-            row.is_correct,
-            to_microseconds(row.answered_at),
-        )
-        for row in rows
-    ]
 
 
 def write_deliveries(connection: Connection, deliveries: Sequence[Delivery]) -> None:
