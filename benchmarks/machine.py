@@ -1,0 +1,79 @@
+"""What a figure was measured on: the machine, and the memory that a server takes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+_MEBIBYTE = 1024 * 1024
+_INTERVAL_SECONDS = 0.25
+
+
+def describe_machine() -> str:
+    """Return processor, cores, memory and system in a line."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = names[0].split(":", 1)[1].strip() if names else model
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1024**3
+    return (
+        f"{model}, {os.cpu_count()} cores, {memory:.0f} GB memory, "
+        f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    )
+
+
+class ServerMemory:
+    """Watches a server's processes: the highest sum of their memory, shared pages once.
+
+    Linux only; elsewhere `peak_megabytes` stays 0.
+    """
+
+    def __init__(self, pid: int) -> None:
+        """Take the pid of the server's first process."""
+        self._pid = pid
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.peak_megabytes = 0.0
+
+    def __enter__(self) -> ServerMemory:
+        """Start to watch."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop to watch."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopped.is_set():
+            used = sum(map(_proportional_memory, [self._pid, *_children(self._pid)]))
+            self.peak_megabytes = max(self.peak_megabytes, used / _MEBIBYTE)
+            time.sleep(_INTERVAL_SECONDS)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(child) for child in text.split()]
+
+
+def _proportional_memory(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        # It has ended meanwhile.
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
