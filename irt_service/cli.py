@@ -28,7 +28,7 @@ from irt_service.publish import SCORING_LOCK, publish, roll_back
 from irt_service.replay import replay
 from irt_service.scorer import Scorer
 from irt_service.settings import Settings, read_settings
-from irt_service.store import deliveries, marts, publications, runs
+from irt_service.store import deliveries, marts, publications, runs, trigger
 from irt_service.worker import POLL_SECONDS, Worker
 from warehouse.database import create_engine
 from warehouse.errors import UsageError, WarehouseError
@@ -118,6 +118,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--retry-parked", action="store_true", help="try deliveries again that were given up"
     )
+
+    one = commands.add_parser(
+        "trigger", help="have the exam application's results tell workers of themselves"
+    )
+    one.set_defaults(command=_set_trigger)
+    one.add_argument("action", choices=["install", "remove"])
 
     one = commands.add_parser("runs", help="list calibration runs and parked deliveries")
     one.set_defaults(command=_list_runs)
@@ -283,6 +289,21 @@ def _work(options: argparse.Namespace) -> int:
                 next(iter(worker.work.parked.items()))[1],
                 "`python -m irt_service runs` lists them, worker --retry-parked tries again",
             )
+    return DONE
+
+
+def _set_trigger(options: argparse.Namespace) -> int:
+    engine, _ = _open()
+    with engine.begin() as connection:
+        if options.action == "install":
+            trigger.install(connection)
+        else:
+            trigger.remove(connection)
+    _print(
+        "Workers hear of results as they are committed."
+        if options.action == "install"
+        else "Workers find results by looking for them."
+    )
     return DONE
 
 

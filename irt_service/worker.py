@@ -30,7 +30,8 @@ from irt_service.store import deliveries, publications
 POLL_SECONDS = 0.5
 _SESSIONS_PER_BLOCK = 32
 _RETRY_AFTER_SECONDS = 30.0
-_LONGEST_WAIT_SECONDS = 30.0
+_FIRST_WAIT_SECONDS = 0.25
+_LONGEST_WAIT_SECONDS = 10.0
 _CONNECTION_LOST = ("08", "57P", "53")  # classes of SQLSTATE: connection, shut down, no room
 _TRY_AGAIN = ("40001", "40P01")  # serialisation, deadlock
 # The marts are being built anew, or were never built.
@@ -92,25 +93,24 @@ class Worker:
         """Work until `stop` is set; a database that is away is waited for."""
         discovery = Discovery(self.patience, poll_seconds)
         ears = Ears(self.engine)
-        wait = poll_seconds
+        wait = _FIRST_WAIT_SECONDS
         try:
             while not self.stop.is_set():
                 try:
                     if ears.open():
                         discovery.look_everywhere()
                     is_idle = self._turn(discovery)
-                    wait = poll_seconds
-                    told = ears.wait(wait if is_idle else 0.0, self.stop)
-                    discovery.hear(told)
+                    discovery.hear(ears.wait(poll_seconds if is_idle else 0.0, self.stop))
+                    wait = _FIRST_WAIT_SECONDS
                 except (DBAPIError, psycopg.Error) as error:
                     self._disconnect()
                     ears.close()
-                    wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
                     logger.warning(
                         "the database is away", error=_first_line(error), wait_seconds=wait
                     )
                     # Not all workers come back in the same moment.
                     self.stop.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+                    wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
         finally:
             ears.close()
             self._disconnect()
