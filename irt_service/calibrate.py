@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from irt_service import run_record
+from irt_service.anchoring import FIXED, fit_on_anchors, usable_anchors
 from irt_service.days import start_of_day
+from irt_service.diagnose import diagnose
 from irt_service.engines import engine_named
-from irt_service.engines.base import (
-    Calibration,
-    CalibrationSettings,
-    Exclusion,
-    ItemParameters,
-    Progress,
-)
+from irt_service.engines.base import Calibration, CalibrationSettings, ItemParameters, Progress
 from irt_service.errors import InsufficientDataError, IrtServiceError
-from irt_service.fitting import Fit, fit
-from irt_service.gates import admit, as_json, unmet, without_responses
+from irt_service.fitting import fit
+from irt_service.gates import admit, unmet, without_responses
+from irt_service.options import NotAnswered
 from irt_service.provenance import (
-    describe_settings,
+    describe_anchors,
+    describe_engine_settings,
     fingerprint,
     package_version,
     versions,
 )
-from irt_service.responses import ResponseMatrix
-from irt_service.scale import Scale, anchored_scale, first_scale, link_to_run, own_scale, rescale
-from irt_service.settings import Settings
+from irt_service.run_record import Input, Result
+from irt_service.scale import Scale, first_scale, link_to_run, own_scale, rescale
+from irt_service.settings import GateSettings, Settings
+from irt_service.store import diagnostics as findings
 from irt_service.store import responses as source
 from irt_service.store import runs
 
@@ -43,6 +43,9 @@ class Request:
 
     Attributes:
         as_of: last local day whose responses take part; None for the last day built.
+        linking: how tagged anchors fix the scale, one of anchoring.LINKINGS.
+        not_answered: what a question shown and not answered counts as; None for the setting.
+        has_diagnostics: compute and store item fit, DIF, drift and the rest.
         is_forced: fit even if nothing has changed since an accepted run.
     """
 
@@ -51,42 +54,10 @@ class Request:
     bank: str = runs.DEFAULT_BANK
     as_of: date | None = None
     lookback_days: int | None = None
+    linking: str = FIXED
+    not_answered: NotAnswered | None = None
+    has_diagnostics: bool = True
     is_forced: bool = False
-
-
-@dataclass(frozen=True)
-class Input:
-    """What a calibration works on, before it is fitted."""
-
-    run: runs.RunStart
-    responses: ResponseMatrix
-    unanswered: tuple[str, ...]
-    anchors: Mapping[str, ItemParameters]
-    ignored_anchors: tuple[str, ...]
-    standing: str | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """A calibration, stored or not.
-
-    Attributes:
-        equal_run: an accepted run of the same responses and settings, if nothing was fitted.
-        reasons: why it was rejected; empty when accepted.
-    """
-
-    run: runs.RunStart
-    fit: Fit | None = None
-    calibration: Calibration | None = None
-    scale: Scale | None = None
-    excluded: tuple[Exclusion, ...] = ()
-    reasons: tuple[str, ...] = ()
-    equal_run: str | None = None
-
-    @property
-    def is_accepted(self) -> bool:
-        """Whether the run may come into force."""
-        return not self.reasons
 
 
 def read_input(connection: Connection, request: Request, settings: Settings) -> Input:
@@ -96,7 +67,8 @@ def read_input(connection: Connection, request: Request, settings: Settings) -> 
         InsufficientDataError: the marts are not built or hold no responses.
     """
     source.require_marts(connection)
-    bank = source.Bank.parse(request.bank)
+    not_answered = request.not_answered or settings.not_answered
+    bank = source.Bank.parse(request.bank, not_answered)
     as_of = request.as_of or source.last_built_day(connection)
     if as_of is None:
         raise InsufficientDataError(
@@ -116,7 +88,15 @@ def read_input(connection: Connection, request: Request, settings: Settings) -> 
         model=model,
         engine=request.engine,
         engine_version=package_version(),
-        settings=describe_settings(request.settings, settings.gates, days, anchors),
+        settings={
+            "engine": describe_engine_settings(request.settings),
+            "gates": asdict(settings.gates),
+            "lookback_days": days,
+            "not_answered": not_answered.value,
+            "anchors": describe_anchors(anchors),
+            "linking": request.linking,
+            "has_diagnostics": request.has_diagnostics,
+        },
         versions=versions() | {"postgresql": _server_version(connection)},
         fingerprint=mark,
         window=window,
@@ -145,35 +125,59 @@ def estimate(
     request: Request,
     settings: Settings,
     progress: Callable[[Progress], None] | None = None,
+    said: Callable[[str], None] = lambda _: None,
 ) -> Result:
-    """Fit, judge and put on the standing scale; writes nothing.
+    """Fit, judge, put on the standing scale and diagnose; writes nothing.
 
-    Anchors are fixed when enough of them have responses that the gates admit; else the run is
-    linked to the one in force.
+    Anchors hold the scale when enough of them have responses that the gates admit; else the
+    run is linked to the one in force.
     """
-    admitted = set(admit(given.responses, settings.gates).responses.item_ids)
-    usable = {item: one for item, one in given.anchors.items() if item in admitted}
-    is_anchored = len(usable) >= settings.gates.min_anchors
-    fit_settings = request.settings
+    gates = settings.gates
+    engine = engine_named(request.engine)
+    admission = admit(given.responses, gates)
+    is_anchored = len(usable_anchors(admission, given.anchors)) >= gates.min_anchors
+    scale: Scale | None = None
     if is_anchored:
-        fit_settings = replace(fit_settings, fixed_items=usable, free_latent=True)
-    judged = fit(
-        given.responses, fit_settings, settings.gates, engine_named(request.engine), progress
-    )
-    excluded = judged.excluded + without_responses(given.unanswered)
-    reasons = list(unmet(judged.verdicts))
-    if judged.calibration is None or reasons:
-        return Result(given.run, judged, None, None, excluded, tuple(reasons))
-    if is_anchored:
-        scale = anchored_scale(len(usable))
-    elif request.bank != runs.DEFAULT_BANK:
-        scale = own_scale()
-    elif given.standing is None:
-        scale = first_scale()
+        judged, scale = fit_on_anchors(
+            admission, request.settings, gates, engine, given.anchors, request.linking, progress,
+            said,
+        )  # fmt: skip
     else:
-        standing = runs.read_scoring_run(connection, given.standing)
-        scale = link_to_run(judged.calibration, standing, settings.gates)
-    return Result(given.run, judged, rescale(judged.calibration, scale), scale, excluded, ())
+        judged = fit(given.responses, request.settings, gates, engine, progress, admission)
+    excluded = judged.excluded + without_responses(given.unanswered)
+    reasons = tuple(unmet(judged.verdicts))
+    if judged.calibration is None or reasons:
+        return Result(given.run, judged, excluded=excluded, reasons=reasons)
+    if scale is None:
+        scale = _standing_scale(connection, judged.calibration, given, request, gates)
+    calibration = rescale(judged.calibration, scale)
+    diagnosis = None
+    if request.has_diagnostics:
+        said("diagnostics:")
+        diagnosis = diagnose(
+            admission.responses,
+            calibration,
+            request.settings,
+            gates,
+            findings.read_comparisons(connection, given.run),
+            said,
+        )
+    return Result(given.run, judged, calibration, scale, diagnosis, excluded)
+
+
+def _standing_scale(
+    connection: Connection,
+    calibration: Calibration,
+    given: Input,
+    request: Request,
+    gates: GateSettings,
+) -> Scale:
+    if request.bank != runs.DEFAULT_BANK:
+        return own_scale()
+    if given.standing is None:
+        return first_scale()
+    standing = runs.read_scoring_run(connection, given.standing)
+    return link_to_run(calibration, standing, gates)
 
 
 def calibrate(
@@ -207,78 +211,14 @@ def calibrate(
         runs.start_run(connection, given.run)
     try:
         with engine.connect() as connection:
-            result = estimate(connection, given, request, settings, progress)
+            result = estimate(connection, given, request, settings, progress, said)
         with engine.begin() as connection:
-            store(connection, result, given)
+            run_record.write(connection, result, given)
     except BaseException as error:
         with engine.begin() as connection:
             runs.end_run(connection, run_id, runs.RunEnd("failed", [_describe(error)]))
         raise
     return result
-
-
-def store(connection: Connection, result: Result, given: Input) -> None:
-    """Write a judged run with everything that belongs to it."""
-    judged, fitted = result.fit, result.calibration
-    run_id = given.run.run_id
-    attempt = fitted if fitted is not None else judged.calibration if judged else None
-    if fitted is not None:
-        runs.write_items(connection, run_id, given.run.model, fitted)
-    runs.write_exclusions(connection, run_id, result.excluded)
-    end = runs.RunEnd(
-        "accepted" if result.is_accepted else "rejected",
-        result.reasons,
-        metrics=_metrics(judged, attempt, given),
-        model_spec={"model": given.run.model},
-        linking=None if result.scale is None else result.scale.as_json(),
-    )
-    if attempt is not None:
-        end = _with_numbers(end, attempt)
-    runs.end_run(connection, run_id, end)
-
-
-def _with_numbers(end: runs.RunEnd, attempt: Calibration) -> runs.RunEnd:
-    """Add what only a run that was fitted has."""
-    counts = {"n_persons": attempt.n_persons, "n_items": len(attempt.item_ids)}
-    return replace(
-        end,
-        model_spec={**end.model_spec, **counts},
-        n_persons=attempt.n_persons,
-        n_items=len(attempt.item_ids),
-        n_responses=attempt.n_observations,
-        log_likelihood=_finite(attempt.log_likelihood),
-        is_converged=bool(attempt.is_converged),
-        iterations=attempt.iterations,
-        prior_mean=attempt.prior_mean,
-        prior_sd=attempt.prior_sd,
-    )
-
-
-def _metrics(judged: Fit | None, attempt: Calibration | None, given: Input) -> dict[str, object]:
-    metrics: dict[str, object] = {
-        "responses_read": given.responses.n_responses,
-        "students_read": given.responses.n_persons,
-        "items_read": given.responses.n_items,
-        "ignored_anchors": list(given.ignored_anchors),
-    }
-    if judged is not None:
-        metrics |= {
-            "gates": as_json(judged.verdicts),
-            "rounds": judged.rounds,
-            "students_left_out": judged.admission.students_left_out,
-        }
-    if attempt is not None:
-        metrics |= {
-            "log_likelihood_path": [_finite(value) for value in attempt.log_likelihood_path],
-            "log_prior": _finite(attempt.log_prior),
-            "largest_change": _finite(attempt.largest_change),
-            "standard_errors": attempt.information,
-            "engine_version": attempt.engine_version,
-            "warnings": list(attempt.warnings),
-            "fixed_items": int(attempt.is_fixed.sum()),
-            "seconds_in_engine": round(attempt.wall_seconds, 3),
-        }
-    return metrics
 
 
 def describe_input(given: Input) -> str:
@@ -311,10 +251,6 @@ def _is_possible(anchor: ItemParameters) -> bool:
 
 def _server_version(connection: Connection) -> str:
     return str(connection.execute(sa.text("show server_version")).scalar_one())
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _describe(error: BaseException) -> str:

@@ -18,17 +18,27 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
 from irt_service import summaries
-from irt_service.calibrate import Request, calibrate, estimate, read_input
+from irt_service.anchoring import FIXED, LINKINGS
+from irt_service.calibrate import Request, calibrate, describe_input, estimate, read_input
 from irt_service.engines import engine_named
-from irt_service.engines.base import CalibrationSettings, Model
+from irt_service.engines.base import (
+    BetaPrior,
+    CalibrationSettings,
+    LogNormalPrior,
+    Model,
+    NormalPrior,
+)
 from irt_service.errors import InvalidSettingsError, IrtServiceError
-from irt_service.files import calibrate_files, read_anchors
+from irt_service.files import FileRequest, calibrate_files
+from irt_service.options import NotAnswered, discrimination_prior, guessing_prior
 from irt_service.progress import FitProgress, ReplayProgress, Screen
 from irt_service.publish import SCORING_LOCK, publish, roll_back
+from irt_service.reading import read_anchors
 from irt_service.replay import replay
 from irt_service.scorer import Scorer
 from irt_service.settings import Settings, read_settings
 from irt_service.store import deliveries, marts, publications, runs, trigger
+from irt_service.store import diagnostics as findings
 from irt_service.worker import POLL_SECONDS, Worker
 from warehouse.database import create_engine
 from warehouse.errors import UsageError, WarehouseError
@@ -89,6 +99,24 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(command=_calibrate)
     one.add_argument("--model", default=Model.TWO_PL.value, choices=[m.value for m in Model])
     one.add_argument("--engine", default="native", help="native (default) or mirt (needs R)")
+    one.add_argument(
+        "--guessing-prior",
+        default=BetaPrior(),
+        type=_guessing_prior,
+        help="of c in a 3PL: beta:5,17 (default) or normal:-1.1,0.5 (of logit c)",
+    )
+    one.add_argument(
+        "--discrimination-prior",
+        type=_discrimination_prior,
+        help="of a: none (default) or lognormal:0,0.5 (mean and SD of log a)",
+    )
+    one.add_argument(
+        "--not-answered",
+        type=NotAnswered,
+        choices=list(NotAnswered),
+        metavar="HOW",
+        help="questions shown and not answered: missing (default, MIRT_NOT_ANSWERED) or wrong",
+    )
     one.add_argument("--bank", default="all", help="all (default), topic:ID, exam:ID or org:ID")
     one.add_argument("--lookback-days", type=_positive, help="responses of so many days (180)")
     one.add_argument("--as-of", type=_day, help="last local day that takes part, YYYY-MM-DD")
@@ -98,7 +126,15 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--threads", type=int, default=0, help="0 (default) for every core")
     one.add_argument("--responses", type=Path, help="a CSV or Parquet file instead of a database")
     one.add_argument("--out", type=Path, help="with --responses: folder for the results")
-    one.add_argument("--anchors", type=Path, help="with --responses: item parameters to fix")
+    one.add_argument(
+        "--anchors", type=Path, help="with --responses: item parameters that fix the scale"
+    )
+    one.add_argument(
+        "--linking", default=FIXED, choices=LINKINGS, help="how anchors fix the scale (fixed)"
+    )
+    one.add_argument(
+        "--no-diagnostics", action="store_true", help="leave item fit, DIF and drift out"
+    )
 
     one = commands.add_parser("score", help="score the sessions that the marts hold")
     one.set_defaults(command=_score)
@@ -129,11 +165,29 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(command=_list_runs)
     one.add_argument("--limit", type=_positive, default=20, help="so many, the latest (20)")
 
+    one = commands.add_parser("baseline", help="measure drift against a run from now on")
+    one.set_defaults(command=_pin_baseline)
+    one.add_argument("run", metavar="RUN")
+
     one = commands.add_parser("publish", help="put a run in force, or return to the one before")
     one.set_defaults(command=_publish)
     one.add_argument("run", nargs="?", metavar="RUN")
     one.add_argument("--roll-back", action="store_true", help="revoke the latest publication")
     return parser
+
+
+def _guessing_prior(text: str) -> BetaPrior | NormalPrior:
+    try:
+        return guessing_prior(text)
+    except InvalidSettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _discrimination_prior(text: str) -> LogNormalPrior | None:
+    try:
+        return discrimination_prior(text)
+    except InvalidSettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _positive(text: str) -> int:
@@ -180,7 +234,16 @@ def _open() -> tuple[Engine, Settings]:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    settings = CalibrationSettings(model=Model(options.model), threads=options.threads)
+    try:
+        settings = CalibrationSettings(
+            model=Model(options.model),
+            threads=options.threads,
+            guessing_prior=options.guessing_prior,
+            discrimination_prior=options.discrimination_prior,
+        )
+        engine_named(options.engine)
+    except InvalidSettingsError as error:
+        raise UsageError(str(error)) from error
     screen = Screen()
     if options.responses is not None:
         return _calibrate_files(options, settings, screen)
@@ -194,6 +257,9 @@ def _calibrate(options: argparse.Namespace) -> int:
         options.bank,
         options.as_of,
         options.lookback_days,
+        options.linking,
+        options.not_answered,
+        has_diagnostics=not options.no_diagnostics,
         is_forced=options.force,
     )
     progress = FitProgress(screen, settings.tolerance)
@@ -202,7 +268,8 @@ def _calibrate(options: argparse.Namespace) -> int:
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         ) as connection:
             given = read_input(connection, request, service)
-            result = estimate(connection, given, request, service, progress)
+            screen.say(describe_input(given))
+            result = estimate(connection, given, request, service, progress, screen.say)
         _print(summaries.calibration(result, stored=False))
         return DONE if result.is_accepted else FAILED
     with step(engine, "irt-calibrate", lock=CALIBRATION_LOCK, as_of_date=options.as_of) as ledger:
@@ -236,15 +303,34 @@ def _calibrate_files(
 ) -> int:
     if options.out is None:
         raise UsageError("--responses needs --out, the folder for the results")
-    if options.anchors is not None:
-        settings = replace(settings, fixed_items=read_anchors(options.anchors), free_latent=True)
+    for name, given in (
+        ("bank", options.bank != runs.DEFAULT_BANK),
+        ("as-of", options.as_of),
+        ("lookback-days", options.lookback_days),
+        ("dry-run", options.dry_run),
+        ("no-publish", options.no_publish),
+        ("force", options.force),
+    ):
+        if given:
+            raise UsageError(f"--{name} is for the warehouse and does not go with --responses")
+    if options.anchors is None and options.linking != FIXED:
+        raise UsageError("--linking needs --anchors, the items that both scales hold")
+    service = read_settings()
+    anchors = {} if options.anchors is None else read_anchors(options.anchors)
     done = calibrate_files(
         options.responses,
         options.out,
-        settings=settings,
-        gates=read_settings().gates,
-        engine=engine_named(options.engine),
-        progress=FitProgress(screen, settings.tolerance),
+        FileRequest(
+            settings,
+            service.gates,
+            anchors,
+            options.linking,
+            options.not_answered or service.not_answered,
+            has_diagnostics=not options.no_diagnostics,
+        ),
+        engine_named(options.engine),
+        FitProgress(screen, settings.tolerance),
+        screen.say,
     )
     _print(summaries.files(done))
     return DONE if done.is_accepted else FAILED
@@ -314,6 +400,14 @@ def _list_runs(options: argparse.Namespace) -> int:
         parked = deliveries.list_parked(connection)
     if parked:
         _print("\n" + summaries.parked(parked))
+    return DONE
+
+
+def _pin_baseline(options: argparse.Namespace) -> int:
+    engine, _ = _open()
+    with engine.begin() as connection:
+        bank = findings.pin_baseline(connection, options.run)
+    _print(f"Drift of bank {bank} is measured against run {options.run} from the next run on.")
     return DONE
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import platform
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pa_parquet
 
+from irt_service import reading
+from irt_service.anchoring import FIXED, fit_on_anchors
+from irt_service.diagnose import Diagnosis, calibrated_only, diagnose, score
 from irt_service.engines.base import (
     Calibration,
     CalibrationSettings,
@@ -29,18 +30,23 @@ from irt_service.engines.base import (
 )
 from irt_service.errors import InvalidInputError
 from irt_service.fitting import Fit, fit
-from irt_service.gates import as_json, unmet
-from irt_service.quadrature import normal_grid
+from irt_service.gates import admit, as_json, unmet
+from irt_service.options import NotAnswered
+from irt_service.provenance import (
+    describe_anchors,
+    describe_engine_settings,
+    fingerprint,
+    versions,
+)
 from irt_service.responses import ResponseMatrix
-from irt_service.scoring import eap
+from irt_service.scale import Scale, own_scale, rescale
 from irt_service.settings import GateSettings
 
 Floats = npt.NDArray[np.float64]
 
-RESPONSE_COLUMNS = ("student_id", "item_id", "is_correct")
-ANCHOR_COLUMNS = ("item_id", "discrimination", "difficulty")
 ITEM_FILE = "item_parameters.csv"
 ABILITY_FILE = "abilities.csv"
+FIT_FILE = "item_fit.csv"
 RUN_FILE = "run.json"
 HASHED_AT_ONCE = 1 << 20
 
@@ -50,7 +56,8 @@ class FileRun:
     """What `calibrate_files` did.
 
     Attributes:
-        fit: the judged calibration.
+        fit: the judged calibration, on the scale of the anchors if there are any.
+        scale: how the scale was found; None when the run is rejected.
         reasons: why the run is rejected; empty when it is accepted.
         written: the files in the output folder.
         n_students: students with an ability.
@@ -58,6 +65,8 @@ class FileRun:
     """
 
     fit: Fit
+    scale: Scale | None
+    diagnosis: Diagnosis | None
     reasons: tuple[str, ...]
     written: tuple[Path, ...]
     n_students: int
@@ -69,142 +78,138 @@ class FileRun:
         return not self.reasons
 
 
+@dataclass(frozen=True)
+class FileRequest:
+    """What to calibrate, and how.
+
+    Attributes:
+        anchors: parameters that fix the scale; empty for a scale of the run's own.
+        linking: how anchors fix it, one of anchoring.LINKINGS.
+        not_answered: what a row without a grade counts as.
+        has_diagnostics: compute item fit and the rest.
+    """
+
+    settings: CalibrationSettings
+    gates: GateSettings
+    anchors: Mapping[str, ItemParameters] = field(default_factory=dict)
+    linking: str = FIXED
+    not_answered: NotAnswered = NotAnswered.MISSING
+    has_diagnostics: bool = True
+
+
 def calibrate_files(
     responses_file: Path,
     out: Path,
-    *,
-    settings: CalibrationSettings,
-    gates: GateSettings,
+    request: FileRequest,
     engine: Engine,
     progress: Callable[[Progress], None] | None = None,
+    said: Callable[[str], None] = lambda _: None,
 ) -> FileRun:
     """Calibrate a file of responses and score its students.
 
-    Anchors go into `settings.fixed_items` (see `read_anchors`). An accepted run writes
-    item_parameters.csv, abilities.csv and run.json; a rejected one writes run.json alone, with
-    its reasons, and removes parameters and abilities of an earlier run from the folder.
+    An accepted run writes item_parameters.csv, item_fit.csv, abilities.csv and run.json; a
+    rejected one writes run.json alone, with its reasons, and removes the tables of an earlier
+    run from the folder.
 
     Args:
         responses_file: CSV (plain or .gz) or Parquet with student_id, item_id, is_correct.
         out: folder for the results; made if it is absent.
-        settings: model, tolerance, anchors, threads.
-        gates: what input and result must meet.
+        request: settings, gates, anchors.
         engine: from engines.engine_named.
         progress: called after each EM cycle.
+        said: told what begins.
 
     Raises:
         InvalidInputError: the file is absent, empty, not readable or holds impossible rows.
         InsufficientDataError: the responses do not identify the model.
     """
-    responses = read_responses(responses_file)
-    judged = fit(responses, settings, gates, engine, progress)
+    started = time.perf_counter()
+    given = reading.read_responses(responses_file, request.not_answered)
+    responses = given.matrix
+    said(
+        f"{responses.n_responses:,} responses of {responses.n_persons:,} students to "
+        f"{responses.n_items:,} items"
+    )
+    _make_folder(out)
+    judged, scale = _fit(responses, request, engine, progress, said)
     reasons = tuple(unmet(judged.verdicts))
-    report = _report(responses_file, responses, settings, judged, reasons)
-    out.mkdir(parents=True, exist_ok=True)
-    names = (ITEM_FILE, ABILITY_FILE, RUN_FILE)
-    n_students = 0
+    calibration = None
+    if judged.calibration is not None and scale is not None and not reasons:
+        calibration = rescale(judged.calibration, scale)
+        judged = replace(judged, calibration=calibration)
+    diagnosis = None
+    if calibration is not None and request.has_diagnostics:
+        diagnosis = diagnose(
+            judged.admission.responses, calibration, request.settings, request.gates, said=said
+        )
+    tables: dict[str, pa.Table] = {}
+    if calibration is not None:
+        tables[ITEM_FILE] = _items(calibration)
+        tables[ABILITY_FILE] = _abilities(responses, calibration, request.settings)
+    if diagnosis is not None:
+        tables[FIT_FILE] = diagnosis.item_fit
+    report = _report(responses_file, given, request, judged, reasons)
+    report["linking"] = None if scale is None else scale.as_json()
+    report["diagnostics"] = None if diagnosis is None else diagnosis.as_json()
+    n_students = tables[ABILITY_FILE].num_rows if ABILITY_FILE in tables else 0
+    report["students"]["with_ability"] = n_students
+    report["seconds_in_all"] = round(time.perf_counter() - started, 3)
+    written = _write(out, tables, report)
+    return FileRun(judged, scale, diagnosis, reasons, written, n_students, report)
+
+
+def _fit(
+    responses: ResponseMatrix,
+    request: FileRequest,
+    engine: Engine,
+    progress: Callable[[Progress], None] | None,
+    said: Callable[[str], None],
+) -> tuple[Fit, Scale | None]:
+    admission = admit(responses, request.gates)
+    if request.anchors and admission.is_met:
+        return fit_on_anchors(
+            admission,
+            request.settings,
+            request.gates,
+            engine,
+            request.anchors,
+            request.linking,
+            progress,
+            said,
+        )
+    judged = fit(responses, request.settings, request.gates, engine, progress, admission)
+    return judged, own_scale() if judged.is_accepted else None
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise InvalidInputError(
+            "the folder for the results cannot be written to",
+            f"{out}: {error.strerror}",
+            "give another --out",
+        ) from error
+
+
+def _write(out: Path, tables: Mapping[str, pa.Table], report: dict[str, Any]) -> tuple[Path, ...]:
+    """Write everything aside first, so that a run that is killed leaves no half of a result."""
+    written = []
     with tempfile.TemporaryDirectory(dir=out, prefix=".writing-") as scratch:
         folder = Path(scratch)
-        if judged.calibration is not None and not reasons:
-            _write_items(judged.calibration, folder / ITEM_FILE)
-            n_students = _write_abilities(
-                responses, judged.calibration, settings, folder / ABILITY_FILE
-            )
-        report["students"]["with_ability"] = n_students
+        for name, table in tables.items():
+            pa_csv.write_csv(table, folder / name, pa_csv.WriteOptions(quoting_style="needed"))
         text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
         (folder / RUN_FILE).write_text(text + "\n", encoding="utf-8")
-        written = []
-        for name in names:
+        for name in (ITEM_FILE, ABILITY_FILE, FIT_FILE, RUN_FILE):
             if (folder / name).exists():
                 shutil.move(folder / name, out / name)
                 written.append(out / name)
             else:
                 (out / name).unlink(missing_ok=True)
-    return FileRun(judged, reasons, tuple(written), n_students, report)
-
-
-def read_responses(path: Path) -> ResponseMatrix:
-    """Read and validate a file of responses, one row each.
-
-    Raises:
-        InvalidInputError: as ResponseMatrix.from_long, or the file cannot be read.
-    """
-    table = _read_table(path, RESPONSE_COLUMNS)
-    try:
-        return ResponseMatrix.from_long(*(table[name] for name in RESPONSE_COLUMNS))
-    except InvalidInputError as error:
-        where = f"{path.name}, {error.where}" if error.where else path.name
-        raise InvalidInputError(error.what, where, error.remedy) from error
-
-
-def read_anchors(path: Path) -> dict[str, ItemParameters]:
-    """Read item_id, discrimination, difficulty and, if there, guessing of the anchors.
-
-    The item_parameters.csv of an earlier run is such a file. Whether the values are possible
-    is checked by CalibrationSettings.
-
-    Raises:
-        InvalidInputError: the file cannot be read, or names an item twice.
-    """
-    table = _read_table(path, ANCHOR_COLUMNS, ("guessing",))
-    columns = {}
-    for name in table.column_names[1:]:
-        try:
-            columns[name] = table[name].cast(pa.float64()).to_pylist()
-        except pa.ArrowInvalid as error:
-            raise InvalidInputError(
-                "a number is needed", f"{path.name}, {name}: {error}"
-            ) from error
-    guessing = columns.get("guessing", [0.0] * table.num_rows)
-    anchors: dict[str, ItemParameters] = {}
-    rows = zip(
-        table["item_id"].to_pylist(),
-        columns["discrimination"],
-        columns["difficulty"],
-        guessing,
-        strict=True,
-    )
-    for item, a, b, c in rows:
-        if not item or a is None or b is None:
-            raise InvalidInputError(
-                "an anchor is incomplete",
-                f"{path.name}: {item or '(no id)'}",
-                "give item_id, discrimination and difficulty, or leave the row out",
-            )
-        if item in anchors:
-            raise InvalidInputError("an anchor is named twice", f"{path.name}: {item}")
-        anchors[str(item)] = ItemParameters(a, b, c or 0.0)
-    if not anchors:
-        raise InvalidInputError("there are no anchors", path.name, "give one row per anchor")
-    return anchors
-
-
-def _read_table(path: Path, needed: tuple[str, ...], optional: tuple[str, ...] = ()) -> pa.Table:
-    """Columns of a CSV or Parquet file; ids stay text."""
-    if not path.is_file():
-        raise InvalidInputError("no such file", str(path), "give a CSV or Parquet file")
-    if path.stat().st_size == 0:
-        raise InvalidInputError(
-            "the file is empty", str(path), "its first line names " + ", ".join(needed)
-        )
-    try:
-        if path.suffix.lower() in {".parquet", ".pq"}:
-            table = pa_parquet.read_table(path)
-        else:
-            texts = {name: pa.string() for name in needed if name.endswith("_id")}
-            table = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types=texts))
-    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        raise InvalidInputError(
-            "the file cannot be read", f"{path.name}: {error}", "give UTF-8 CSV or Parquet"
-        ) from error
-    missing = [name for name in needed if name not in table.column_names]
-    if missing:
-        raise InvalidInputError(
-            "columns are missing: " + ", ".join(missing),
-            f"{path.name} has {', '.join(table.column_names) or 'none'}",
-            "name them in the first line",
-        )
-    return table.select([*needed, *(name for name in optional if name in table.column_names)])
+    return tuple(written)
 
 
 def _numbers(values: Floats) -> pa.Array:
@@ -212,8 +217,8 @@ def _numbers(values: Floats) -> pa.Array:
     return pa.array(values, from_pandas=True)
 
 
-def _write_items(calibration: Calibration, path: Path) -> None:
-    table = pa.table(
+def _items(calibration: Calibration) -> pa.Table:
+    return pa.table(
         {
             "item_id": pa.array(calibration.item_ids, pa.string()),
             "discrimination": _numbers(calibration.discrimination),
@@ -227,46 +232,24 @@ def _write_items(calibration: Calibration, path: Path) -> None:
             "flags": pa.array([" ".join(flags) for flags in calibration.flags]),
         }
     )
-    _write_csv(table, path)
 
 
-def _write_abilities(
-    responses: ResponseMatrix, calibration: Calibration, settings: CalibrationSettings, path: Path
-) -> int:
-    """Score every student who answered a calibrated item; returns how many."""
-    scored = set(calibration.item_ids)
-    keep = np.array([item in scored for item in responses.item_ids], np.bool_)
-    kept = responses.select(keep)
-    place = {item: j for j, item in enumerate(calibration.item_ids)}
-    order = np.array([place[item] for item in kept.item_ids], np.int64)
-    theta, standard_error = eap(
-        calibration.discrimination[order],
-        calibration.difficulty[order],
-        calibration.guessing[order],
-        kept.indptr,
-        kept.items,
-        kept.correct,
-        calibration.prior_mean,
-        calibration.prior_sd,
-        grid=normal_grid(settings.quadrature_nodes, settings.quadrature_range),
-        threads=settings.threads,
-    )
-    table = pa.table(
+def _abilities(
+    responses: ResponseMatrix, calibration: Calibration, settings: CalibrationSettings
+) -> pa.Table:
+    """Score every student who answered a calibrated item."""
+    scored = calibrated_only(responses, calibration)
+    theta, standard_error = score(scored, calibration, settings)
+    return pa.table(
         {
-            "student_id": pa.array(kept.person_ids, pa.string()),
+            "student_id": pa.array(scored.person_ids, pa.string()),
             "theta": pa.array(theta),
             "standard_error": pa.array(standard_error),
         }
     )
-    _write_csv(table, path)
-    return kept.n_persons
 
 
-def _write_csv(table: pa.Table, path: Path) -> None:
-    pa_csv.write_csv(table, path, pa_csv.WriteOptions(quoting_style="needed"))
-
-
-def _fingerprint(path: Path) -> str:
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(HASHED_AT_ONCE):
@@ -280,24 +263,26 @@ def _finite(value: float) -> float | None:
 
 def _report(
     path: Path,
-    responses: ResponseMatrix,
-    settings: CalibrationSettings,
+    given: reading.FileResponses,
+    request: FileRequest,
     judged: Fit,
     reasons: tuple[str, ...],
 ) -> dict[str, Any]:
     """The content of run.json."""
-    calibration = judged.calibration
+    responses, calibration = given.matrix, judged.calibration
     report: dict[str, Any] = {
         "status": "rejected" if reasons else "accepted",
         "reasons": list(reasons),
-        "model": settings.model.value,
+        "model": request.settings.model.value,
         "log_likelihood": None,
         "converged": False,
         "iterations": 0,
         "input": {
             "file": path.name,
-            "sha256": _fingerprint(path),
+            "sha256": _sha256(path),
+            "fingerprint": fingerprint(responses),
             "responses": responses.n_responses,
+            "not_answered": given.not_answered,
         },
         "students": {
             "read": responses.n_persons,
@@ -306,9 +291,14 @@ def _report(
         "items": {"read": responses.n_items, "excluded": len(judged.excluded)},
         "excluded": [asdict(one) for one in judged.excluded],
         "gates": as_json(judged.verdicts),
-        "settings": _settings(settings),
-        "versions": {name: version(name) for name in ("numba", "numpy", "pyarrow", "scipy")}
-        | {"python": platform.python_version()},
+        "settings": {
+            **describe_engine_settings(request.settings),
+            "gates": asdict(request.gates),
+            "anchors": describe_anchors(request.anchors),
+            "linking": request.linking if request.anchors else None,
+            "not_answered": request.not_answered.value,
+        },
+        "versions": versions(),
     }
     if calibration is not None:
         report |= {
@@ -330,13 +320,3 @@ def _report(
         report["items"]["fixed"] = int(calibration.is_fixed.sum())
         report["students"]["calibrated"] = calibration.n_persons
     return report
-
-
-def _settings(settings: CalibrationSettings) -> dict[str, Any]:
-    plain = asdict(settings)
-    plain["model"] = settings.model.value
-    plain["guessing_prior"] = repr(settings.guessing_prior)
-    plain["discrimination_prior"] = (
-        None if settings.discrimination_prior is None else repr(settings.discrimination_prior)
-    )
-    return plain

@@ -58,13 +58,17 @@ def fit(
     gates: GateSettings,
     engine: Engine,
     progress: Callable[[Progress], None] | None = None,
+    admission: Admission | None = None,
 ) -> Fit:
     """Calibrate what the gates admit; set implausible items aside and calibrate the rest again.
+
+    Args:
+        admission: what the gates admit, if somebody has asked them already.
 
     Raises:
         InsufficientDataError: the admitted responses do not identify the model.
     """
-    admission = admit(responses, gates)
+    admission = admission or admit(responses, gates)
     if not admission.is_met:
         return Fit(admission, None, (), admission.verdicts, 0)
     admitted = admission.responses

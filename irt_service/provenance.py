@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 
 from irt_service.engines.base import CalibrationSettings, ItemParameters
 from irt_service.responses import ResponseMatrix
-from irt_service.settings import GateSettings
 
 _PACKAGES = ("numba", "numpy", "psycopg", "pyarrow", "scipy", "sqlalchemy")
 # Their number changes no bit of a result.
@@ -33,27 +31,22 @@ def fingerprint(responses: ResponseMatrix) -> str:
     return digest.hexdigest()
 
 
-def describe_settings(
-    settings: CalibrationSettings,
-    gates: GateSettings,
-    lookback_days: int,
-    anchors: Mapping[str, ItemParameters],
-) -> dict[str, Any]:
-    """Everything but the responses that decides a run's result, as JSON."""
+def describe_engine_settings(settings: CalibrationSettings) -> dict[str, Any]:
+    """What the engine is told, apart from anchors, as JSON."""
     plain = {name: value for name, value in vars(settings).items() if name not in _WITHOUT_EFFECT}
     plain["model"] = settings.model.value
     plain["guessing_prior"] = repr(settings.guessing_prior)
     plain["discrimination_prior"] = (
         None if settings.discrimination_prior is None else repr(settings.discrimination_prior)
     )
+    return plain
+
+
+def describe_anchors(anchors: Mapping[str, ItemParameters]) -> dict[str, list[float]]:
+    """Anchors by item id: discrimination, difficulty, guessing."""
     return {
-        "engine": plain,
-        "gates": asdict(gates),
-        "lookback_days": lookback_days,
-        "anchors": {
-            item: [one.discrimination, one.difficulty, one.guessing]
-            for item, one in sorted(anchors.items())
-        },
+        item: [one.discrimination, one.difficulty, one.guessing]
+        for item, one in sorted(anchors.items())
     }
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from irt_service.engines.base import Calibration
+from irt_service.engines.base import Calibration, Floats, ItemParameters
 from irt_service.errors import InsufficientDataError
-from irt_service.linking import Curves, link
+from irt_service.linking import Curves, Method, link
 from irt_service.sessions import ScoringRun
 from irt_service.settings import GateSettings
+
+_DIGITS = 4  # of residuals on record
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,14 @@ def own_scale() -> Scale:
     return Scale(1.0, 0.0, "own scale", {})
 
 
-def anchored_scale(anchors: int) -> Scale:
-    """A run with fixed anchors is on their scale already."""
-    return Scale(1.0, 0.0, "fixed anchors", {"n_anchors_used": anchors})
+def anchored_scale(screening: Scale) -> Scale:
+    """A run with fixed anchors is on their scale already.
+
+    Args:
+        screening: the link that the anchors were screened by, whose quality is kept.
+    """
+    constants = {"A": screening.slope, "B": screening.shift, "method": screening.method}
+    return Scale(1.0, 0.0, "fixed anchors", {**screening.details, "screening": constants})
 
 
 def broken_scale(reason: str, details: dict[str, Any] | None = None) -> Scale:
@@ -82,44 +90,66 @@ def link_to_run(calibration: Calibration, standing: ScoringRun, gates: GateSetti
     Symmetric Stocking-Lord, drifted items screened; the scale break is declared when too few
     stable ones are left.
     """
-    pairs = [
-        (position, standing.positions[item])
-        for position, item in enumerate(calibration.item_ids)
-        if item in standing.positions
-    ]
-    is_rasch = bool((calibration.discrimination == 1.0).all())
+    base = {
+        item: ItemParameters(*(float(values[position]) for values in _parameters(standing)))
+        for item, position in standing.positions.items()
+    }
     try:
-        found = link(
-            _curves(calibration, [position for position, _ in pairs]),
-            _curves(standing, [position for _, position in pairs]),
-            fewest_kept=gates.min_anchors,
-            has_unit_slope=is_rasch,
-        )
+        found = link_to_items(calibration, base, Method.STOCKING_LORD, gates.min_anchors)
     except InsufficientDataError as error:
+        common = sum(item in standing.positions for item in calibration.item_ids)
         return broken_scale(
             f"no link to run {standing.run_id}, {error.what}: {error.where}",
-            {"n_common": len(pairs)},
+            {"n_common": common},
         )
-    dropped = [
-        calibration.item_ids[position]
-        for (position, _), is_kept in zip(pairs, found.kept, strict=True)
-        if not is_kept
+    return replace(found, details={"to_run": standing.run_id, **found.details})
+
+
+def link_to_items(
+    calibration: Calibration, base: Mapping[str, ItemParameters], method: Method, fewest_kept: int
+) -> Scale:
+    """Link a calibration to items whose parameters on the standing scale are known.
+
+    Items without a usable estimate in the calibration count as dropped.
+
+    Raises:
+        InsufficientDataError: fewer than `fewest_kept` items are left after screening.
+    """
+    curves = _parameters(calibration)
+    usable = (curves[0] > 0) & np.isfinite(np.stack(curves)).all(axis=0)
+    positions = [
+        j for j, item in enumerate(calibration.item_ids) if item in base and bool(usable[j])
     ]
+    items = [calibration.item_ids[j] for j in positions]
+    is_rasch = bool((calibration.discrimination == 1.0).all())
+    found = link(
+        Curves(*(values[positions] for values in curves)),
+        Curves(
+            np.array([base[item].discrimination for item in items]),
+            np.array([base[item].difficulty for item in items]),
+            np.array([base[item].guessing for item in items]),
+        ),
+        method,
+        fewest_kept=fewest_kept,
+        has_unit_slope=is_rasch,
+    )
+    unusable = [
+        item for j, item in enumerate(calibration.item_ids) if item in base and not bool(usable[j])
+    ]
+    drifted = [item for item, is_kept in zip(items, found.kept, strict=True) if not is_kept]
     return Scale(
         found.slope,
         found.shift,
         found.method.value,
         {
-            "to_run": standing.run_id,
             "n_anchors_used": int(found.kept.sum()),
-            "dropped": dropped,
+            "dropped": sorted([*unusable, *drifted]),
+            "residuals": dict(zip(items, found.residuals.round(_DIGITS).tolist(), strict=True)),
             "rmsd_difficulty": float(np.sqrt(np.mean(found.residuals[found.kept] ** 2))),
             "rmsd_expected_score": found.test_rmsd,
         },
     )
 
 
-def _curves(source: Calibration | ScoringRun, positions: list[int]) -> Curves:
-    return Curves(
-        source.discrimination[positions], source.difficulty[positions], source.guessing[positions]
-    )
+def _parameters(source: Calibration | ScoringRun) -> tuple[Floats, Floats, Floats]:
+    return source.discrimination, source.difficulty, source.guessing

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from irt_service.errors import InvalidSettingsError
+from irt_service.options import NotAnswered
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Settings:
         topic_min_responses: fewest responses for a topic's own ability.
         topic_prior_sd: SD of the prior of a topic's ability around the overall one.
         max_tries: a delivery that fails this often is parked.
+        not_answered: what a question counts as in a calibration that a student was shown and
+            did not answer; scoring always leaves it out.
     """
 
     reporting_timezone: ZoneInfo = field(default_factory=lambda: ZoneInfo("Asia/Seoul"))
@@ -53,14 +56,19 @@ class Settings:
     topic_min_responses: int = 5
     topic_prior_sd: float = 0.5
     max_tries: int = 3
+    not_answered: NotAnswered = NotAnswered.MISSING
     gates: GateSettings = field(default_factory=GateSettings)
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read REPORTING_TIMEZONE, MIRT_LOOKBACK_DAYS and MIRT_MIN_RESPONSES_PER_ITEM / _STUDENT.
+    """Read the settings: REPORTING_TIMEZONE, and those of a calibration.
+
+    These are MIRT_LOOKBACK_DAYS, MIRT_MIN_RESPONSES_PER_ITEM, MIRT_MIN_RESPONSES_PER_STUDENT,
+    MIRT_MIN_ANCHORS and MIRT_NOT_ANSWERED.
 
     Raises:
-        InvalidSettingsError: a value that is no time zone or no positive whole number.
+        InvalidSettingsError: a value that is no time zone, no positive whole number, or
+            neither missing nor wrong.
     """
     values = os.environ if environment is None else environment
     name = values.get("REPORTING_TIMEZONE", "").strip() or "Asia/Seoul"
@@ -78,6 +86,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         min_responses_per_student=_positive(
             values, "MIRT_MIN_RESPONSES_PER_STUDENT", defaults.gates.min_responses_per_student
         ),
+        min_anchors=_positive(values, "MIRT_MIN_ANCHORS", defaults.gates.min_anchors),
     )
     return Settings(
         reporting_timezone=zone,
@@ -85,7 +94,20 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
             values, "MIRT_LOOKBACK_DAYS", defaults.calibration_lookback_days
         ),
         gates=gates,
+        not_answered=_not_answered(values),
     )
+
+
+def _not_answered(values: Mapping[str, str]) -> NotAnswered:
+    text = values.get("MIRT_NOT_ANSWERED", "").strip() or NotAnswered.MISSING.value
+    try:
+        return NotAnswered(text)
+    except ValueError as error:
+        raise InvalidSettingsError(
+            "no such treatment of questions not answered",
+            f"MIRT_NOT_ANSWERED={text!r}",
+            "use missing or wrong",
+        ) from error
 
 
 def _positive(values: Mapping[str, str], name: str, default: int) -> int:

@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import DBAPIError
 
-from irt_service.calibrate import Result
 from irt_service.days import BEGINNING_OF_TIME
 from irt_service.files import FileRun
 from irt_service.gates import count_reasons
 from irt_service.publish import Outcome
+from irt_service.run_record import Result
 from irt_service.scorer import Tally
 from irt_service.store.deliveries import Parked
 from irt_service.worker import Work

@@ -32,8 +32,11 @@ def copy_in(connection: Connection, table: str, columns: Sequence[str], rows: pa
     if rows.num_rows == 0:
         return
     buffer = io.BytesIO()
+    # In one chunk: of a table with an empty one pyarrow 26 writes what lay in its buffer.
     pyarrow.csv.write_csv(
-        rows, buffer, pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed")
+        rows.combine_chunks(),
+        buffer,
+        pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed"),
     )
     target = f"{table} ({', '.join(columns)})"
     with (

@@ -11,35 +11,58 @@ from sqlalchemy.engine import Connection
 
 from irt_service.engines.base import ItemParameters
 from irt_service.errors import InsufficientDataError, InvalidInputError
+from irt_service.options import NotAnswered
 from irt_service.responses import ResponseMatrix
 from irt_service.store.copying import driver, unpack_int4
 
 _FETCH_ROWS = 2000
 # The columns a bank may be cut out by; `all` is everything.
 _BANKS = {"topic": "topic_id", "exam": "exam_id", "org": "org_id"}
+_RESPONSES = {
+    NotAnswered.MISSING: "analytics.fct_item_responses",
+    # The first attempt that is graded, or was shown and left without an answer.
+    NotAnswered.WRONG: """(
+        select distinct on (student_id, item_id)
+            student_id,
+            item_id,
+            topic_id,
+            exam_id,
+            org_id,
+            answered_at,
+            coalesce(is_correct, false) as is_correct
+        from analytics.fct_attempts
+        where is_correct is not null or not is_answered
+        order by student_id, item_id, answered_at, session_id, position
+    )""",
+}
 
 
 @dataclass(frozen=True)
 class Bank:
-    """The whole item bank, or the part of one topic, exam or organisation."""
+    """The whole item bank, or the part of one topic, exam or organisation.
+
+    Attributes:
+        responses: SQL of what a calibration reads.
+    """
 
     name: str
     column: str | None = None
     value: str | None = None
+    responses: str = _RESPONSES[NotAnswered.MISSING]
 
     @staticmethod
-    def parse(text: str) -> Bank:
+    def parse(text: str, not_answered: NotAnswered = NotAnswered.MISSING) -> Bank:
         """Read `all`, `topic:X`, `exam:X` or `org:X`.
 
         Raises:
             InvalidInputError: anything else.
         """
         if text == "all":
-            return Bank(text)
+            return Bank(text, responses=_RESPONSES[not_answered])
         kind, _, value = text.partition(":")
         if kind not in _BANKS or not value:
             raise InvalidInputError("no such bank", text, "use all, topic:ID, exam:ID or org:ID")
-        return Bank(text, _BANKS[kind], value)
+        return Bank(text, _BANKS[kind], value, _RESPONSES[not_answered])
 
     @property
     def condition(self) -> str:
@@ -70,7 +93,7 @@ def read_bank_items(
             select
                 item_id,
                 bool_or(answered_at >= %(start)s and answered_at < %(end)s)
-            from analytics.fct_item_responses
+            from {bank.responses} as responses
             where true {bank.condition}
             group by item_id
             """,  # noqa: S608 - constants
@@ -121,7 +144,7 @@ def read_responses(
                 array_send(array_agg(
                     (2 * (items.code - 1) + cast(responses.is_correct as integer))::integer
                 ))
-            from analytics.fct_item_responses as responses
+            from {bank.responses} as responses
             inner join unnest(%(items)s::text[]) with ordinality as items (item_id, code)
                 on responses.item_id = items.item_id
             where

@@ -162,6 +162,7 @@ def write_items(connection: Connection, run_id: str, model: str, calibration: Ca
         "se_discrimination": calibration.se_discrimination,
         "se_difficulty": calibration.se_difficulty,
         "se_guessing": calibration.se_guessing,
+        "cov_discrimination_difficulty": calibration.cov_ab,
     }
     count = len(calibration.item_ids)
     names = ("discrimination", "difficulty", "guessing")

@@ -1,7 +1,11 @@
 """What a calibration from the warehouse takes: window, bank, anchors, scale."""
 
+import json
+import re
 from datetime import timedelta
 
+import numpy as np
+import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
@@ -99,14 +103,26 @@ def test_the_fingerprint_ignores_the_order_of_arrival_and_nothing_else(school: D
     assert fingerprint() != before
 
 
-def test_anchors_are_fixed_when_there_are_enough(school: Database) -> None:
-    with school.engine.begin() as connection:
+def tag_anchors(engine: Engine, n_anchors: int, **moved: float) -> None:
+    """Tag the first items as anchors, with their true parameters but for those moved."""
+    discrimination = np.random.default_rng(7).uniform(0.8, 1.8, N_ITEMS)
+    difficulty = np.linspace(-1.5, 1.5, N_ITEMS)
+    with engine.begin() as connection:
         for number in range(N_ITEMS):
-            meta = '{"tags": ["anchor"], "irt": {"a": 1.1, "b": %s}}' % (number / 10)
+            item = f"q_{number}"
+            values = {"a": discrimination[number], "b": difficulty[number] + moved.get(item, 0.0)}
+            meta = {"tags": ["anchor"], "irt": values} if number < n_anchors else {}
             connection.execute(
                 sa.text("insert into exam.question (id, meta) values (:id, cast(:meta as jsonb))"),
-                {"id": f"q_{number}", "meta": meta if number < 6 else "{}"},
+                {"id": item, "meta": json.dumps(meta)},
             )
+
+
+def test_anchors_are_fixed_when_there_are_enough_and_drifted_ones_are_dropped(
+    school: Database,
+) -> None:
+    tag_anchors(school.engine, 9, q_6=1.5)
+    with school.engine.begin() as connection:
         connection.execute(
             sa.text(
                 "update exam.question set meta = jsonb_set(meta, '{irt,a}', '-1') where id = 'q_5'"
@@ -115,18 +131,49 @@ def test_anchors_are_fixed_when_there_are_enough(school: Database) -> None:
     build(school.engine)
     result = calibrate(school.engine, request(), Settings())
     assert result.scale is not None
-    assert result.scale.method == "fixed anchors"
     with school.engine.connect() as connection:
         fixed = connection.execute(
             sa.text(
-                "select item_id, discrimination, difficulty from irt.mirt_item_params"
+                "select item_id, difficulty from irt.mirt_item_params"
                 " where se_difficulty is null order by 1"
             )
         ).all()
         run = connection.execute(sa.text("select * from irt.mirt_fit_meta")).one()
-    assert [tuple(row) for row in fixed] == [(f"q_{j}", 1.1, j / 10) for j in range(5)]
+    assert run.linking["method"] == "fixed anchors"
+    dropped = set(run.linking["dropped"])
+    assert "q_6" in dropped
+    assert run.linking["residuals"]["q_6"] == pytest.approx(1.5, abs=0.4)
+    assert [tuple(row) for row in fixed] == [
+        (f"q_{j}", pytest.approx(-1.5 + 3 * j / 11))
+        for j in range(9)
+        if j != 5 and f"q_{j}" not in dropped
+    ]
     assert run.metrics["ignored_anchors"] == ["q_5"]
+    assert run.metrics["gates"][-1]["gate"] == "anchors"
     assert run.prior_sd != 1.0
+
+
+@pytest.mark.parametrize("linking", ["stocking-lord", "haebara", "mean-sigma", "mean-mean"])
+def test_anchors_link_the_run_where_that_is_asked_for(linking: str, school: Database) -> None:
+    tag_anchors(school.engine, 9)
+    build(school.engine)
+    asked = Request(CalibrationSettings(), linking=linking, has_diagnostics=False)
+    result = calibrate(school.engine, asked, Settings())
+    assert result.scale is not None
+    assert result.scale.method == linking
+    assert result.scale.shift == pytest.approx(0.0, abs=0.25)
+    assert result.calibration is not None
+    assert result.calibration.prior_sd == pytest.approx(result.scale.slope)
+
+
+def test_a_run_whose_anchors_drifted_is_rejected(command: Command, school: Database) -> None:
+    tag_anchors(school.engine, 5, q_2=1.5)
+    build(school.engine)
+    done = command("calibrate")
+    assert done.returncode == 1
+    assert re.search(r"\d of 5 anchors kept, 5 needed; drifted: .*q_2", done.stderr)
+    assert scalar(school.engine, "select status from irt.mirt_fit_meta") == "rejected"
+    assert count(school.engine, "mirt_item_params") == 0
 
 
 def test_four_anchors_are_too_few_to_fix(school: Database) -> None:

@@ -7,6 +7,7 @@ import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,8 @@ import pytest
 from irt_service.engines import engine_named
 from irt_service.engines.base import CalibrationSettings, ItemParameters
 from irt_service.errors import IrtServiceError
-from irt_service.files import FileRun, calibrate_files, read_anchors, read_responses
+from irt_service.files import FileRequest, FileRun, calibrate_files
+from irt_service.reading import read_anchors, read_responses
 from irt_service.settings import GateSettings
 from tests.irt_service.simulation import Simulated, simulate
 
@@ -43,14 +45,9 @@ def write(path: Path, rows: list[Row], head: str = HEAD) -> Path:
     return path
 
 
-def calibrate(path: Path, out: Path, **plan: object) -> FileRun:
-    return calibrate_files(
-        path,
-        out,
-        settings=CalibrationSettings(**plan),
-        gates=GateSettings(),
-        engine=engine_named("native"),
-    )
+def calibrate(path: Path, out: Path, **plan: Any) -> FileRun:
+    request = FileRequest(CalibrationSettings(), GateSettings(), **plan)
+    return calibrate_files(path, out, request, engine_named("native"))
 
 
 def cells(path: Path) -> list[dict[str, str]]:
@@ -63,7 +60,7 @@ def test_an_accepted_run_writes_items_abilities_and_the_run(
 ) -> None:
     done = calibrate(write(tmp_path / "r.csv", rows), tmp_path / "out")
     assert done.is_accepted
-    names = ["item_parameters.csv", "abilities.csv", "run.json"]
+    names = ["item_parameters.csv", "abilities.csv", "item_fit.csv", "run.json"]
     assert [path.name for path in done.written] == names
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(names)
     items = cells(tmp_path / "out" / "item_parameters.csv")
@@ -118,7 +115,7 @@ def test_item_parameters_of_one_run_anchor_the_next(rows: list[Row], tmp_path: P
     assert anchors[first.fit.calibration.item_ids[0]] == ItemParameters(
         float(table[0]["discrimination"]), float(table[0]["difficulty"])
     )
-    done = calibrate(tmp_path / "r.csv", tmp_path / "second", fixed_items=anchors, free_latent=True)
+    done = calibrate(tmp_path / "r.csv", tmp_path / "second", anchors=anchors)
     assert done.is_accepted
     again = cells(tmp_path / "second" / "item_parameters.csv")
     assert sum(row["is_fixed"] == "1" for row in again) == 6
@@ -197,7 +194,8 @@ def test_a_rejected_run_says_why_and_leaves_no_parameters(
         (f"{HEAD}\ns1,q1,1\ns1,q1,0\n", r"r.csv, first student 's1', item 'q1'"),
         (f"{HEAD}\ns1,q1,1\ns1,q2,yes\n", r"r.csv, first in row 2: 'yes'"),
         (f"{HEAD}\ns1,q1,1\ns1,q2,2\n", r"r.csv, first in row 2: 2"),
-        (f"{HEAD}\ns1,q1,1\ns1,q2,\n", r"is_correct is missing in 1 rows"),
+        (f"{HEAD}\ns1,q1,\ns1,q2,\n", r"there are no responses"),
+        (f"{HEAD}\ns1,q1,\ns1,q2,1\ns1,q3,x\n", r"r.csv, first in row 3: 'x'"),
         (f"{HEAD}\ns1,q1,1\n,q2,1\n", r"student_id is missing"),
         (f"{HEAD}\ns1,q1\n", r"the file cannot be read"),
         ("\x00\x01\x02", r"columns are missing|cannot be read"),

@@ -55,7 +55,7 @@ create table irt.item_dif (
     q double precision,
     delta_discrimination double precision,
     delta_difficulty double precision,
-    severity text not null check (severity in ('none', 'minor', 'moderate', 'severe')),
+    severity text check (severity in ('none', 'minor', 'moderate', 'severe')),
     reason text,
     primary key (run_id, grouping, focal_group, item_id)
 );
@@ -67,6 +67,8 @@ comment on column irt.item_dif.reference_group is
     'The largest group of the grouping, which the focal group is compared with';
 comment on column irt.item_dif.delta_difficulty is
     'Difficulty in the focal group minus that in the reference group, logits on the run''s scale';
+comment on column irt.item_dif.severity is
+    'Null without a test';
 comment on column irt.item_dif.reason is
     'Why the item could not be tested; null when it was';
 
@@ -78,11 +80,13 @@ create table irt.item_drift (
     n_common integer not null,
     delta_discrimination double precision,
     delta_difficulty double precision,
+    se_delta_discrimination double precision,
+    se_delta_difficulty double precision,
     statistic double precision,
     df integer,
     p double precision,
     q double precision,
-    severity text not null check (severity in ('none', 'minor', 'moderate', 'severe')),
+    severity text check (severity in ('none', 'minor', 'moderate', 'severe')),
     reason text,
     primary key (run_id, comparison, item_id)
 );
@@ -93,7 +97,9 @@ comment on column irt.item_drift.comparison is
 comment on column irt.item_drift.n_common is
     'Responses to the item that both runs rest on, from the overlap of their look-backs';
 comment on column irt.item_drift.delta_difficulty is
-    'This run minus the compared one, logits on the linked scale';
+    'This run minus the compared one, logits on the linked scale, beyond what all items moved';
+comment on column irt.item_drift.severity is
+    'Null without a test';
 comment on column irt.item_drift.reason is
     'Why the item could not be tested; null when it was';
 
