@@ -15,7 +15,7 @@ from warehouse.database import create_engine
 from warehouse.errors import SchemaVersionError, WarehouseError
 from warehouse.migrations import roles
 
-NEWEST = "0003"
+NEWEST = "0004"
 OURS = {"irt", "reports", "ops", "exam", "analytics", "analytics_state"}
 
 
@@ -197,6 +197,9 @@ MAY = (
     ("seedtest_reports_writer", "select * from irt.api_tokens", False),
     ("seedtest_irt_writer", "update irt.api_tokens set revoked_at = now()", True),
     ("seedtest_irt_writer", "update irt.api_tokens set expires_at = null", False),
+    ("seedtest_irt_writer", "delete from irt.requested_runs", True),
+    ("seedtest_irt_writer", "select * from reports.report_artifacts", True),
+    ("seedtest_analyst", "select * from irt.requested_runs", False),
 )
 
 

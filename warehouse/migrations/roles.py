@@ -57,6 +57,8 @@ _ACCESS = (
     _Access(ANALYTICS_WRITER, "ops", "usage", _READS),
     _Access(IRT_WRITER, "analytics", "usage", _READS),
     _Access(IRT_WRITER, "ops", "usage", _READS),
+    # The service hands out links to reports.
+    _Access(IRT_WRITER, "reports", "usage", _READS),
     _Access(REPORTS_WRITER, "analytics", "usage", _READS),
     _Access(REPORTS_WRITER, "irt", "usage", _READS),
     _Access(REPORTS_WRITER, "ops", "usage", _READS),
@@ -78,6 +80,10 @@ _SPECIAL = (
     f"revoke all on irt.api_tokens from {ANALYST}, {APPLICATION}, {ANALYTICS_WRITER}, "
     f"{REPORTS_WRITER}",
     f"grant update (revoked_at) on irt.api_tokens to {IRT_WRITER}",
+    # Answers to clients name their students.
+    f"revoke all on irt.requested_runs from {ANALYST}, {APPLICATION}, {ANALYTICS_WRITER}, "
+    f"{REPORTS_WRITER}",
+    f"grant update, delete on irt.requested_runs to {IRT_WRITER}",
     # Every step keeps its row of the ledger.
     f"grant select, insert, update on ops.pipeline_runs "
     f"to {IRT_WRITER}, {REPORTS_WRITER}, {ANALYTICS_WRITER}",
