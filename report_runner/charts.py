@@ -6,14 +6,16 @@ number that matters is also written.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Literal
+from typing import Literal, TypeVar
 
 from report_runner.text import clean_text, shorten
 
 Form = Literal["wide", "narrow"]
+FORMS: tuple[Form, ...] = ("wide", "narrow")
+T = TypeVar("T")
 
 INK, QUIET, RULE = "#1f2a37", "#566273", "#dfe4ea"
 ACCENT, ACCENT_SOFT, ACCENT_PALE = "#1d4f91", "#7fa3cf", "#dbe6f4"
@@ -21,6 +23,16 @@ ACCENT, ACCENT_SOFT, ACCENT_PALE = "#1d4f91", "#7fa3cf", "#dbe6f4"
 _TICK_STEPS = (10, 20, 25, 50, 100, 200, 250, 500, 1000)
 _TICKS_WANTED = 4
 _MINIMUM_SPAN = 60.0
+
+
+@dataclass(frozen=True)
+class Chart:
+    """An SVG document in its two forms, and what it says to those who cannot see it."""
+
+    wide: str
+    narrow: str
+    title: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -46,7 +58,27 @@ class Bar:
     is_weak: bool
 
 
-def trend_chart(points: Sequence[TrendPoint], form: Form, title: str, description: str) -> str:
+def trend_chart(points: Sequence[TrendPoint], title: str, description: str) -> Chart:
+    """Return the trend in both forms."""
+    return _both(trend_svg, points, title, description)
+
+
+def bar_chart(bars: Sequence[Bar], title: str, description: str) -> Chart:
+    """Return the bars in both forms."""
+    return _both(bar_svg, bars, title, description)
+
+
+def _both(
+    draw: Callable[[Sequence[T], Form, str, str], str],
+    values: Sequence[T],
+    title: str,
+    description: str,
+) -> Chart:
+    wide, narrow = (draw(values, form, title, description) for form in FORMS)
+    return Chart(wide, narrow, title, description)
+
+
+def trend_svg(points: Sequence[TrendPoint], form: Form, title: str, description: str) -> str:
     """Return a line of scores in a band of one standard error, at least two points."""
     width, height, font = (660, 240, 13) if form == "wide" else (340, 220, 12)
     left, right, top, bottom = 44, 46, 16, 30
@@ -91,7 +123,7 @@ def trend_chart(points: Sequence[TrendPoint], form: Form, title: str, descriptio
     return _document(width, height, form, title, description, parts)
 
 
-def bar_chart(bars: Sequence[Bar], form: Form, title: str, description: str) -> str:
+def bar_svg(bars: Sequence[Bar], form: Form, title: str, description: str) -> str:
     """Return horizontal bars; the names stand left of them, or above in the narrow form."""
     is_wide = form == "wide"
     width, font = (660, 13) if is_wide else (340, 13)

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     weekly.add_argument(
         "--student", action="append", metavar="ID", help="this student only (repeatable)"
     )
-    weekly.add_argument("--format", type=_choice(FORMATS), default=FORMATS, help="html")
+    weekly.add_argument("--format", type=_choice(FORMATS), default=FORMATS, help="html,pdf")
     weekly.add_argument(
         "--language",
         type=_choice(LANGUAGES),

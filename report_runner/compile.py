@@ -18,6 +18,7 @@ import pypandoc  # type: ignore[import-untyped]  # it ships no annotations
 
 from report_runner.catalogue import Language, language
 from report_runner.errors import TemplateError
+from report_runner.fonts import font_files
 
 _TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _TOKEN = re.compile(r"J(?:STATEMENT|VALUE)(\d+)X")
@@ -25,6 +26,8 @@ _PLACE = re.compile(r"\[\[([a-z][a-z0-9_.]*)\]\]")
 _STATEMENT_LINE = re.compile(r"^[ \t]*((?:\{%[^\n]*?%\})+)[ \t]*$", re.MULTILINE)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _METADATA = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+# What a program reads beside a number; on paper there is no such place.
+_DATA_ATTRIBUTE = re.compile(r'[ ]data-[a-z]+="[^"]*"')
 _CSS_FILLER = re.compile(r"/\*.*?\*/|\s+", re.DOTALL)
 
 # Extensions that would read meaning into our text: quotes, dashes, ids, formulas, raw markup.
@@ -45,6 +48,11 @@ _SOURCES = (
     "compile",
 )
 _ENGINES = ("jinja2", "babel", "pypandoc_binary")
+# format -> pandoc's writer, the page around the body, theme files, further engines
+_WRITERS: dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]] = {
+    "html": ("html5", "page.html", ("report.css",), ()),
+    "pdf": ("typst", "page.typ", ("report.typ",), ("typst",)),
+}
 
 
 @dataclass(frozen=True)
@@ -57,32 +65,41 @@ class CompiledTemplate:
 
 
 @lru_cache
-def compile_html(name: str, code: str) -> CompiledTemplate:
-    """Compile `templates/<name>.qmd` for a language into a page.
+def compile_template(name: str, code: str, file_format: str = "html") -> CompiledTemplate:
+    """Compile `templates/<name>.qmd` for a language: a page, or a Typst document for PDF.
 
     Raises:
         TemplateError: a text the catalogue does not have, or markup that pandoc mangled.
     """
     words = language(code)
-    document = _read(f"{name}.qmd")
-    body = _pandoc(_prepare(document, words), "html5")
-    texts = {"lang": code, "css": _CSS_FILLER.sub(" ", _read("report.css")), "body": body}
-    page = _fill_places(_read("page.html"), lambda key: texts[key])
-    return CompiledTemplate(words, page, template_version(name, code))
+    writer, page, _files, _engines = _WRITERS[file_format]
+    markdown = _prepare(_read(f"{name}.qmd"), words)
+    if writer == "typst":
+        markdown = _DATA_ATTRIBUTE.sub("", markdown)
+    body = _pandoc(markdown, writer)
+    texts = {"lang": code, "body": body}
+    if file_format == "html":
+        texts["css"] = _CSS_FILLER.sub(" ", _read("report.css"))
+    source = _fill_places(_read(page), lambda key: texts[key])
+    return CompiledTemplate(words, source, template_version(name, code, file_format))
 
 
 @lru_cache
-def template_version(name: str, code: str) -> str:
-    """Return a short hash of the template, its theme, the catalogue, the code and engines."""
+def template_version(name: str, code: str, file_format: str = "html") -> str:
+    """Return a short hash of the template, theme, catalogue, fonts, code and engines."""
+    _writer, page, files, engines = _WRITERS[file_format]
     digest = hashlib.sha256()
     package = resources.files("report_runner")
-    parts = [_folder() / f"{name}.qmd"]
-    parts += [_folder() / file for file in ("report.lua", "report.css", "page.html")]
+    parts: list[Traversable] = [
+        _folder() / file for file in (f"{name}.qmd", "report.lua", page, *files)
+    ]
     parts += [package / "languages" / f"{code}.toml"]
     parts += [package / f"{module}.py" for module in _SOURCES]
+    if file_format == "pdf":
+        parts += [package / "typesetting.py", package / "fonts.py", *font_files()]
     for part in parts:
         digest.update(hashlib.sha256(part.read_bytes()).digest())
-    for engine in _ENGINES:
+    for engine in (*_ENGINES, *engines):
         digest.update(f"{engine} {metadata.version(engine)}\n".encode())
     return digest.hexdigest()[:16]
 

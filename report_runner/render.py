@@ -1,38 +1,28 @@
 """Filling a compiled template for one student: every value is escaped, none can be forgotten.
 
 Escaping happens in Jinja2's `finalize`, which sees each value of each expression, whatever
-the template says about it; only a `Fragment`, markup that this package made itself, passes.
+the template says about it; only a `Chart`, markup that this package made itself, passes.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from report_runner.charts import Chart
 from report_runner.text import clean_text
 
 
-class Fragment:
-    """Markup that this package made: the only thing a template writes without escaping."""
-
-    __slots__ = ("markup",)
-
-    def __init__(self, markup: str) -> None:
-        """Trust `markup`; whoever builds it has escaped every text in it."""
-        self.markup = markup
-
-    def __html__(self) -> str:
-        """Return the markup; this is what Jinja2 asks for."""
-        return self.markup
-
-
-def html_text(value: object) -> Fragment | Markup:
+def html_text(value: object) -> Markup:
     """Return `value` as visible text of an HTML document or of an attribute in quotes.
 
     A string that a template called safe is escaped like any other.
     """
-    return value if type(value) is Fragment else _escaped(str(value))
+    if type(value) is Chart:
+        return Markup(value.wide + value.narrow)  # noqa: S704  charts escape their texts
+    return _escaped(str(value))
 
 
 @lru_cache(maxsize=16384)
@@ -41,16 +31,17 @@ def _escaped(value: str) -> Markup:
     return escape(clean_text(value))
 
 
-def environment() -> Environment:
-    """Return the environment in which compiled HTML templates are filled.
+def template_environment(finalize: Callable[[object], Markup], *, autoescape: bool) -> Environment:
+    """Return an environment in which every value of a template goes through `finalize`.
 
     Its comment marks are ones that no document contains: the usual `{#` opens an id in Quarto.
+    Line ends after tags are dropped from HTML only; elsewhere an empty line means something.
     """
     return Environment(
-        autoescape=True,
-        finalize=html_text,
+        autoescape=autoescape,  # noqa: S701  `finalize` escapes, for HTML as for Typst
+        finalize=finalize,
         undefined=StrictUndefined,
-        trim_blocks=True,
+        trim_blocks=autoescape,
         comment_start_string="\x02comment",
         comment_end_string="comment\x03",
         keep_trailing_newline=True,
@@ -60,7 +51,7 @@ def environment() -> Environment:
 @lru_cache(maxsize=16)
 def template(source: str) -> Template:
     """Return the compiled `source`, once per process."""
-    return environment().from_string(source)
+    return template_environment(html_text, autoescape=True).from_string(source)
 
 
 def render_html(source: str, **values: Any) -> bytes:

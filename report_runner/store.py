@@ -14,7 +14,7 @@ _UNSAFE = re.compile(r"[^a-z0-9_-]+")
 _STUB_LENGTH = 40
 _HASH_LENGTH = 32
 
-CONTENT_TYPES = {"html": "text/html; charset=utf-8"}
+CONTENT_TYPES = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
 
 
 class Store(Protocol):

@@ -1,9 +1,9 @@
-"""What templates see: plain text, and `Fragment`s, which are charts that this package made."""
+"""What templates see: plain text, and `Chart`s that this package made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from report_runner.render import Fragment
+from report_runner.charts import Chart
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ScoreText:
     raw: str
     range: str
     change: str
-    charts: tuple[Fragment, ...]
+    chart: Chart | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class WeeklyReportText:
     score: ScoreText | None
     kpis: tuple[Value, ...]
     missing_kpis: str
-    topic_charts: tuple[Fragment, ...]
+    topic_chart: Chart | None
     strong_topics: tuple[TopicText, ...]
     weak_topics: tuple[TopicText, ...]
     practice: tuple[PracticeText, ...]

@@ -9,17 +9,18 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from report_runner import queries
+from report_runner import catalogue, queries
 from report_runner.catalogue import LANGUAGES
-from report_runner.compile import compile_html, template_version
+from report_runner.compile import compile_template, template_version
 from report_runner.records import Artifact, ItemBank, StudentRecord, Week
 from report_runner.render import render_html
-from report_runner.sections import build_report
+from report_runner.sections import StudentReport, build_report
 from report_runner.store import Store, report_key
+from report_runner.typesetting import render_pdf
 from report_runner.wording import say
 
 TEMPLATE = "weekly_report"
-FORMATS = ("html",)
+FORMATS = ("html", "pdf")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def content_hash(
         [
             file_format,
             language,
-            template_version(TEMPLATE, language),
+            template_version(TEMPLATE, language, file_format),
             bank.fingerprint,
             asdict(job.week),
             record.profile,
@@ -123,6 +124,7 @@ def _write_student(
 ) -> list[Artifact]:
     language = choose_language(record, job)
     written = []
+    report: StudentReport | None = None
     for file_format in job.formats:
         digest = content_hash(record, job, bank, language, file_format)
         key = report_key(record.student_id, job.week.week_start, file_format)
@@ -134,9 +136,15 @@ def _write_student(
             and store.size(key) == before.size_bytes
         ):
             continue
-        report = build_report(record, job.week, bank)
-        compiled = compile_html(TEMPLATE, language)
-        document = render_html(compiled.source, report=say(report, compiled.language))
+        if report is None:
+            report = build_report(record, job.week, bank)
+            words = say(report, catalogue.language(language))
+        compiled = compile_template(TEMPLATE, language, file_format)
+        document = (
+            render_pdf(compiled.source, job.week.as_of_date, report=words)
+            if file_format == "pdf"
+            else render_html(compiled.source, report=words)
+        )
         store.put(key, document)
         written.append(
             Artifact(

@@ -3,9 +3,8 @@
 from datetime import timedelta
 
 from report_runner.catalogue import Language, half_up
-from report_runner.charts import Bar, TrendPoint, bar_chart, trend_chart
+from report_runner.charts import Bar, Chart, TrendPoint, bar_chart, trend_chart
 from report_runner.practice import Practice
-from report_runner.render import Fragment
 from report_runner.sections import (
     MINIMUM_GRADED_COUNT,
     Activity,
@@ -56,7 +55,7 @@ def say(report: StudentReport, language: Language) -> WeeklyReportText:
         score=None if report.score is None else _score(report.score, language),
         kpis=tuple(_kpi(kpi, language) for kpi in report.kpis),
         missing_kpis=language.text("kpis.missing", names=names) if names else "",
-        topic_charts=_topic_charts(report.topics, language),
+        topic_chart=_topic_chart(report.topics, language),
         strong_topics=_standing_out(report.topics, "strong", language),
         weak_topics=_standing_out(report.topics, "weak", language),
         practice=tuple(_practice(group, language) for group in report.practice),
@@ -162,7 +161,7 @@ def _score(score: Score, language: Language) -> ScoreText:
             change=language.number(size),
         )
     first = score.points[0]
-    charts: tuple[Fragment, ...] = ()
+    chart = None
     if len(score.points) >= _TREND_CHART_POINTS:
         points = [
             TrendPoint(
@@ -182,10 +181,7 @@ def _score(score: Score, language: Language) -> ScoreText:
             end=language.day(now.week_start + timedelta(days=6)),
             last=language.number(now.score),
         )
-        charts = (
-            Fragment(trend_chart(points, "wide", title, description)),
-            Fragment(trend_chart(points, "narrow", title, description)),
-        )
+        chart = trend_chart(points, title, description)
     return ScoreText(
         shown=language.number(now.score),
         raw=repr(now.theta),
@@ -195,7 +191,7 @@ def _score(score: Score, language: Language) -> ScoreText:
             high=language.number(now.high),
         ),
         change=change,
-        charts=charts,
+        chart=chart,
     )
 
 
@@ -231,9 +227,9 @@ def _evidence(kpi: Kpi, language: Language) -> str:
     return ""
 
 
-def _topic_charts(topics: tuple[Topic, ...], language: Language) -> tuple[Fragment, ...]:
+def _topic_chart(topics: tuple[Topic, ...], language: Language) -> Chart | None:
     if not topics:
-        return ()
+        return None
     bars = [
         Bar(
             name=topic.topic_id,
@@ -258,10 +254,7 @@ def _topic_charts(topics: tuple[Topic, ...], language: Language) -> tuple[Fragme
         )
         for topic in topics
     )
-    return (
-        Fragment(bar_chart(bars, "wide", title, description)),
-        Fragment(bar_chart(bars, "narrow", title, description)),
-    )
+    return bar_chart(bars, title, description)
 
 
 def _standing_out(

@@ -64,7 +64,89 @@ local function unwrap(block)
   end
 end
 
+-- Typst: every Div is a function of the theme. A container's children are its arguments, so
+-- they are written without the mark that starts code in text.
+local containers = { cards = true, items = true, figures = true, split = true }
+local functions = { figure = 'figure-item' }
+local spans = {
+  label = true, period = true, name = true, group = true, before = true, meaning = true,
+  unit = true, content = true, target = true, ['figure-value'] = true,
+}
+-- Functions that take the second class.
+local kinds = { card = true, label = true, ['figure-value'] = true }
+
+local function raw(text)
+  return pandoc.RawBlock('typst', text)
+end
+
+local function call(element)
+  local class = element.classes[1]
+  local text = 'r.' .. (functions[class] or class)
+  if kinds[class] and element.classes[2] then
+    text = text .. '(kind: "' .. element.classes[2]:gsub('[^%w_-]', '') .. '")'
+  end
+  return text
+end
+
+local typst_blocks
+
+local function typst_div(div, is_argument)
+  local class = div.classes[1]
+  local mark = is_argument and '' or '#'
+  local done = is_argument and ',' or ''
+  if containers[class] then
+    local blocks = pandoc.List({ raw(mark .. call(div) .. '(') })
+    blocks:extend(typst_blocks(div.content, true))
+    blocks:insert(raw(')' .. done))
+    return blocks
+  end
+  local content, head = div.content, call(div)
+  local last = content[#content]
+  if class == 'chart' and #content > 1 then
+    -- The last paragraph is the caption.
+    local blocks = pandoc.List({ raw(mark .. head .. '(caption: [') })
+    blocks:insert(pandoc.Plain(last.content))
+    blocks:insert(raw('])['))
+    for index = 1, #content - 1 do blocks:insert(content[index]) end
+    blocks:insert(raw(']' .. done))
+    return blocks
+  end
+  local blocks = pandoc.List({ raw(mark .. head .. '[') })
+  blocks:extend(typst_blocks(content, false))
+  blocks:insert(raw(']' .. done))
+  return blocks
+end
+
+function typst_blocks(blocks, is_argument)
+  local written = pandoc.List()
+  for index, block in ipairs(blocks) do
+    local following = blocks[index + 1]
+    if block.t == 'Div' and #block.classes > 0 then
+      written:extend(typst_div(block, is_argument))
+    elseif block.t == 'Para' and following and following.t == 'Div'
+      and containers[following.classes[1]] then
+      written:extend({ raw('#r.lead-in['), pandoc.Plain(block.content), raw(']') })
+    else
+      written:insert(block)
+    end
+  end
+  return written
+end
+
+local function typst_span(span)
+  if not spans[span.classes[1]] then return nil end
+  local inlines = pandoc.List({ pandoc.RawInline('typst', '#' .. call(span) .. '[') })
+  inlines:extend(span.content)
+  inlines:insert(pandoc.RawInline('typst', '];'))
+  return inlines
+end
+
+local function typst_document(document)
+  document.blocks = typst_blocks(document.blocks, false)
+  return document
+end
+
 if FORMAT:match('html') then
   return { { Para = unwrap, Plain = unwrap }, { Div = html_div, Span = html_span } }
 end
-return { { Para = unwrap, Plain = unwrap } }
+return { { Para = unwrap, Plain = unwrap }, { Span = typst_span }, { Pandoc = typst_document } }

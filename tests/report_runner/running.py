@@ -29,7 +29,7 @@ def run(database: Database, root: Path, **options: Any) -> Outcome:
         assert week is not None
         bank = queries.read_item_bank(connection)
         students = queries.read_student_ids(connection, week)
-    job = WeeklyJob(week, languages=languages)
+    job = WeeklyJob(week, options.pop("formats", ("html",)), languages)
     return run_weekly(database.engine, root, job, bank, students, **options)
 
 

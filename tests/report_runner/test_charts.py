@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from report_runner.charts import Bar, TrendPoint, bar_chart, trend_chart
+from report_runner.charts import Bar, TrendPoint, bar_svg, trend_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 FORMS: tuple[Literal["wide", "narrow"], ...] = ("wide", "narrow")
@@ -20,7 +20,7 @@ POINTS = [
 def test_the_band_spans_one_standard_error_around_the_line(
     form: Literal["wide", "narrow"],
 ) -> None:
-    root = ElementTree.fromstring(trend_chart(POINTS, form, "title", "description"))  # noqa: S314
+    root = ElementTree.fromstring(trend_svg(POINTS, form, "title", "description"))  # noqa: S314
     line = _points(root.find(f"{SVG}polyline"))
     band = _points(root.find(f"{SVG}polygon"))
     high, low = band[:3], band[:2:-1]
@@ -35,8 +35,8 @@ def test_the_band_spans_one_standard_error_around_the_line(
 def test_a_chart_has_title_and_description_and_the_same_bytes_again(
     form: Literal["wide", "narrow"],
 ) -> None:
-    chart = trend_chart(POINTS, form, "점수 <1>", "a & b")
-    assert chart == trend_chart(POINTS, form, "점수 <1>", "a & b")
+    chart = trend_svg(POINTS, form, "점수 <1>", "a & b")
+    assert chart == trend_svg(POINTS, form, "점수 <1>", "a & b")
     root = ElementTree.fromstring(chart)  # noqa: S314
     assert (root.findtext(f"{SVG}title"), root.findtext(f"{SVG}desc")) == ("점수 <1>", "a & b")
     assert root.get("role") == "img"
@@ -45,7 +45,7 @@ def test_a_chart_has_title_and_description_and_the_same_bytes_again(
 @pytest.mark.parametrize("form", FORMS)
 def test_everything_drawn_lies_inside_the_picture(form: Literal["wide", "narrow"]) -> None:
     for points in (POINTS, POINTS[:2], [TrendPoint(0, "a", 0, 0, 0), TrendPoint(1, "b", 0, 0, 0)]):
-        root = ElementTree.fromstring(trend_chart(points, form, "t", "d"))  # noqa: S314
+        root = ElementTree.fromstring(trend_svg(points, form, "t", "d"))  # noqa: S314
         width, height = (float(root.attrib[name]) for name in ("width", "height"))
         for x, y in _points(root.find(f"{SVG}polygon")):
             assert 0 <= x <= width
@@ -58,7 +58,7 @@ def test_bars_are_as_long_as_their_share_and_marked_in_words_and_lightness() -> 
         Bar("plain", 0.5, "50%", None, is_strong=False, is_weak=False),
         Bar("weak", 0.0, "0%", "연습", is_strong=False, is_weak=True),
     ]
-    root = ElementTree.fromstring(bar_chart(bars, "narrow", "t", "d"))  # noqa: S314
+    root = ElementTree.fromstring(bar_svg(bars, "narrow", "t", "d"))  # noqa: S314
     filled = root.findall(f"{SVG}rect")[1::2]
     assert [float(bar.attrib["width"]) for bar in filled] == [338.0, 168.0, 1.0]
     assert len({bar.attrib["fill"] for bar in filled}) == 3

@@ -31,17 +31,17 @@ def test_a_run_ends_with_a_summary_and_a_report_to_open(
 ) -> None:
     assert main(["weekly", "--out", str(tmp_path)]) == 0
     summary, opened = capsys.readouterr().out.splitlines()
-    assert summary.startswith("Reports of 2026-06-08 to 2026-06-14: 5 written, 0 unchanged, 0 fail")
+    assert summary.startswith("Reports of 2026-06-08 to 2026-06-14: 10 written, 0 unchanged, 0 f")
     assert opened == f"Open {report_path(tmp_path, 'rich')}"
     (row,) = execute(marts, "select * from ops.pipeline_runs")
     assert (row["step"], row["status"], row["row_count"]) == (
         "generate-weekly-report",
         "succeeded",
-        5,
+        10,
     )
     assert str(row["as_of_date"]) == "2026-06-14"
     assert main(["weekly", "--out", str(tmp_path)]) == 0
-    assert "0 written, 5 unchanged, 0 failed" in capsys.readouterr().out
+    assert "0 written, 10 unchanged, 0 failed" in capsys.readouterr().out
 
 
 def test_one_student_in_one_language_can_be_asked_for(
@@ -66,7 +66,7 @@ def test_a_failed_report_is_named_and_the_command_exits_with_1(
     printed = capsys.readouterr()
     assert "failed: student 'rich': ReportDataError: theta is inf" in printed.err
     assert "error: 1 of 5 reports failed; the others are written" in printed.err
-    assert "4 written, 0 unchanged, 1 failed" in printed.out
+    assert "8 written, 0 unchanged, 1 failed" in printed.out
     (row,) = execute(marts, "select * from ops.pipeline_runs")
     assert row["status"] == "failed"
     assert row["error"].startswith("ReportError: 1 of 5 reports failed")
@@ -124,7 +124,8 @@ def test_a_killed_run_leaves_whole_reports_and_the_next_one_writes_the_rest(
     with marts.engine.begin() as connection:
         clone_student(connection, "rich", 700)
     total = len(STUDENTS) + 700
-    command = [sys.executable, "-m", "report_runner", "weekly", "--out", str(tmp_path)]
+    options = ["weekly", "--format", "html", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "report_runner", *options]
     process = subprocess.Popen(
         [*command, "--processes", str(processes)],
         cwd=ROOT,
@@ -153,7 +154,7 @@ def test_a_killed_run_leaves_whole_reports_and_the_next_one_writes_the_rest(
     for row in rows:
         content = (tmp_path / row["object_key"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == row["sha256"]
-    assert main(["weekly", "--out", str(tmp_path)]) == 0
+    assert main(options) == 0
     expected = f"{total - len(rows):,} written, {len(rows):,} unchanged, 0 failed"
     assert expected in capsys.readouterr().out
     assert len(list(tmp_path.rglob("report.html"))) == total

@@ -6,8 +6,9 @@ import pytest
 
 from report_runner import compile as compiler
 from report_runner.catalogue import LANGUAGES, language
+from report_runner.charts import Chart
 from report_runner.errors import TemplateError
-from report_runner.render import Fragment, render_html
+from report_runner.render import render_html
 
 SOURCE = compiler._read("weekly_report.qmd")
 
@@ -15,14 +16,14 @@ SOURCE = compiler._read("weekly_report.qmd")
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_every_tag_of_the_source_stands_once_in_the_template(code: str) -> None:
     tags = re.findall(r"\{\{.*?\}\}|\{%.*?%\}", re.sub(r"<!--.*?-->", "", SOURCE, flags=re.S))
-    compiled = compiler.compile_html("weekly_report", code).source
+    compiled = compiler.compile_template("weekly_report", code).source
     page_tags = ["{{ report.document_title }}"]
     assert sorted(re.findall(r"\{\{.*?\}\}|\{%.*?%\}", compiled)) == sorted(tags + page_tags)
 
 
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_a_template_has_no_open_places_and_fetches_nothing(code: str) -> None:
-    compiled = compiler.compile_html("weekly_report", code).source
+    compiled = compiler.compile_template("weekly_report", code).source
     assert "[[" not in compiled
     assert not re.search(r"(src|href)\s*=\s*[\"'](?!data:)|url\(|@import|<script", compiled)
     assert "default-src 'none'" in compiled
@@ -30,9 +31,9 @@ def test_a_template_has_no_open_places_and_fetches_nothing(code: str) -> None:
 
 
 def test_compiling_again_gives_the_same_bytes() -> None:
-    first = compiler.compile_html("weekly_report", "ko")
-    compiler.compile_html.cache_clear()
-    assert compiler.compile_html("weekly_report", "ko").source == first.source
+    first = compiler.compile_template("weekly_report", "ko")
+    compiler.compile_template.cache_clear()
+    assert compiler.compile_template("weekly_report", "ko").source == first.source
 
 
 def test_texts_of_the_catalogue_are_text_and_not_markdown() -> None:
@@ -56,7 +57,7 @@ def test_a_document_that_loses_a_tag_is_refused() -> None:
 def test_the_version_differs_between_languages_and_is_stable() -> None:
     versions = {compiler.template_version("weekly_report", code) for code in LANGUAGES}
     assert len(versions) == 2
-    assert compiler.compile_html("weekly_report", "ko").version in versions
+    assert compiler.compile_template("weekly_report", "ko").version in versions
     assert language("ko").code == "ko"
 
 
@@ -65,7 +66,17 @@ def test_no_template_can_leave_a_value_unescaped(source: str) -> None:
     assert render_html(source, x="<b>\u202e&") == b"&lt;b&gt;&amp;"
 
 
-def test_only_own_fragments_pass_and_unknown_names_fail() -> None:
-    assert render_html("{{ x }}", x=Fragment("<svg></svg>")) == b"<svg></svg>"
+def test_only_own_charts_pass_and_unknown_names_fail() -> None:
+    assert render_html("{{ x }}", x=Chart("<svg/>", "<svg></svg>", "", "")) == b"<svg/><svg></svg>"
     with pytest.raises(Exception, match="'nobody' is undefined"):
         render_html("{{ nobody }}")
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_the_typst_template_holds_every_tag_but_those_of_attributes(code: str) -> None:
+    shown = re.sub(r"<!--.*?-->| data-[a-z]+=\"[^\"]*\"", "", SOURCE, flags=re.S)
+    tags = [*re.findall(r"\{\{.*?\}\}|\{%.*?%\}", shown), "{{ report.document_title }}"]
+    compiled = compiler.compile_template("weekly_report", code, "pdf").source
+    assert sorted(re.findall(r"\{\{.*?\}\}|\{%.*?%\}", compiled)) == sorted(tags)
+    assert "[[" not in re.sub(r"#r\.[a-z-]+(\([^()]*\))?\[\[", "", compiled)
+    assert f'language: "{code}"' in compiled

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from report_runner.compile import compile_html
+from report_runner.compile import compile_template
 from report_runner.render import render_html
 from report_runner.sections import build_report
 from report_runner.text import clean_text
@@ -48,7 +48,7 @@ def _page(code: str, **values: Any) -> Element:
         ],
         goals=[goal_row(topic_id=values["goal"])],
     )
-    template = compile_html("weekly_report", code)
+    template = compile_template("weekly_report", code)
     report = say(build_report(student, THIS_WEEK, items), template.language)
     return parse(render_html(template.source, report=report))
 
@@ -101,6 +101,6 @@ def test_hostile_text_is_read_back_as_it_was_written(code: str) -> None:
 
 def test_a_name_of_nothing_visible_falls_back_to_the_id() -> None:
     student = record(profile={"display_name": "\u200b\u3164 \x00"})
-    template = compile_html("weekly_report", "ko")
+    template = compile_template("weekly_report", "ko")
     report = say(build_report(student, THIS_WEEK, bank()), template.language)
     assert parse(render_html(template.source, report=report)).find("h1")[0].text == "학생 s1"

@@ -1,0 +1,139 @@
+"""PDF from a filled Typst document: PDF/UA-1, the same bytes for the same document.
+
+User text enters a document as string literals, never as markup; the compiler reads nothing
+but the theme's folder and the fonts.
+"""
+
+import re
+import unicodedata
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import typst
+from jinja2 import Environment, Template
+from markupsafe import Markup
+
+from report_runner.charts import Chart
+from report_runner.errors import ReportDataError
+from report_runner.fonts import REPLACEMENT, covered, font_folders
+from report_runner.render import template_environment
+from report_runner.text import clean_text
+
+# A word longer than this gets places to break; Typst has none inside a Latin word.
+_LONG_WORD = 24
+_UNBROKEN = re.compile(rf"[^\s\u1100-\u11ff\u3000-\u9fff\uac00-\ud7a3]{{{_LONG_WORD},}}")
+_BREAK = '";#box();#"'
+_BOLD = 'font-weight="600"'
+_NO_GLYPH = "could not be displayed"
+
+
+def typst_text(value: object) -> Markup:
+    """Return `value` as Typst code that shows exactly its characters."""
+    if type(value) is Chart:
+        return _drawing(value)
+    return _literal(str(value))
+
+
+def simple_typst_text(value: object) -> Markup:
+    """Return `value` without joined and combined characters, which may have no glyph."""
+    if type(value) is Chart:
+        return _drawing(value, simple=True)
+    return _literal(_simple(clean_text(str(value))))
+
+
+def render_pdf(source: str, day: date, **values: Any) -> bytes:
+    """Return the PDF of a compiled Typst template; `day` is its date of creation.
+
+    Raises:
+        ReportDataError: Typst refuses the document.
+    """
+    document = _template(source).render(**values)
+    try:
+        return _typeset(document, day)
+    except typst.TypstError as error:
+        if _NO_GLYPH not in str(error):
+            raise ReportDataError(f"the PDF cannot be made: {error}") from error
+    # Every character has a glyph, but not in one font with those it is joined to.
+    document = _template(source, simple=True).render(**values)
+    try:
+        return _typeset(document, day)
+    except typst.TypstError as error:
+        raise ReportDataError(f"the PDF cannot be made: {error}") from error
+
+
+def printable(value: str) -> str:
+    """Return clean text with a white square for every character that no font has."""
+    return _covered(clean_text(value))
+
+
+def _covered(value: str) -> str:
+    if value.isascii():
+        return value
+    points = covered()
+    return "".join(c if ord(c) in points else REPLACEMENT for c in value)
+
+
+@lru_cache(maxsize=1)
+def _compiler() -> typst.Compiler:
+    # One per process: fonts are read once.
+    return typst.Compiler(
+        root=str(resources.files("report_runner") / "templates"),
+        font_paths=[str(folder) for folder in font_folders()],
+        ignore_system_fonts=True,
+    )
+
+
+def _typeset(document: str, day: date) -> bytes:
+    moment = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+    pdf = _compiler().compile(
+        document.encode("utf-8"), format="pdf", pdf_standards=["ua-1"], timestamp=moment
+    )
+    if not isinstance(pdf, bytes):
+        raise ReportDataError("Typst made no PDF")
+    return pdf
+
+
+@lru_cache(maxsize=32)
+def _template(source: str, *, simple: bool = False) -> Template:
+    return typst_environment(simple=simple).from_string(source)
+
+
+def typst_environment(*, simple: bool = False) -> Environment:
+    """Return the environment in which compiled Typst templates are filled."""
+    return template_environment(simple_typst_text if simple else typst_text, autoescape=False)
+
+
+@lru_cache(maxsize=16384)
+def _literal(value: str) -> Markup:
+    text = _quoted(printable(value))
+    if len(text) > _LONG_WORD:
+        text = _UNBROKEN.sub(_breakable, text)
+    return Markup(f'#"{text}";')  # noqa: S704  quoted above
+
+
+def _breakable(match: re.Match[str]) -> str:
+    # Never between a backslash and what it escapes.
+    parts = re.findall(r"(?:\\.|[^\\]){1,8}", match.group(0))
+    return _BREAK.join(parts)
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _simple(value: str) -> str:
+    return "".join(
+        REPLACEMENT if unicodedata.category(c) in {"Mn", "Mc", "Me", "Cf", "Sk"} else c
+        for c in value
+    )
+
+
+def _drawing(chart: Chart, *, simple: bool = False) -> Markup:
+    svg = _covered(_simple(chart.wide) if simple else chart.wide)
+    svg = svg.replace("<svg ", '<svg font-family="Noto Sans KR" ', 1)
+    svg = svg.replace(_BOLD, 'font-family="Noto Sans KR Headings"')
+    alternative = f"{chart.title}: {chart.description}"
+    words = printable(_simple(alternative) if simple else alternative)
+    return Markup(f'#r.drawing("{_quoted(svg)}", "{_quoted(words)}");')  # noqa: S704  quoted
