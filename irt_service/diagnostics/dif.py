@@ -231,7 +231,7 @@ def _describe(
 
 def _compare(model: GroupModel, focal: int, reference: int, has_slope: bool) -> _Pair:
     """Wald tests of the groups' own parameters."""
-    own, covariances = model.own, model.covariance
+    own, covariances = model.freed, model.covariance
     reason = np.full(len(model.common), "", dtype=object)
     enough = (model.n[focal] >= FEWEST_RESPONSES) & (model.n[reference] >= FEWEST_RESPONSES)
     estimated = model.is_estimated[focal] & model.is_estimated[reference]

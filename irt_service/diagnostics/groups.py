@@ -43,8 +43,9 @@ class GroupModel:
         guessing: c, (J,).
         common: (a, d), (J, 2).
         own: (a, d) by group, (G, J, 2).
+        freed: `own`, had the item had no part in estimating the group's mean and SD, (G, J, 2).
         latent: mean and SD of each group, (G, 2).
-        covariance: of `own`, (G, J, 2, 2); NaN where it has none.
+        covariance: of `freed`, (G, J, 2, 2); NaN where it has none.
         n: responses, (G, J).
         is_estimated: whether a group's own parameters of the item are estimates, (G, J).
         has_settled: whether their last step was small, (G, J).
@@ -58,6 +59,7 @@ class GroupModel:
     guessing: Floats
     common: Floats
     own: Floats
+    freed: Floats
     latent: Floats
     covariance: Floats
     n: Floats
@@ -83,6 +85,7 @@ def start_model(
         guessing=guessing,
         common=points,
         own=np.repeat(points[None], len(students), axis=0),
+        freed=np.repeat(points[None], len(students), axis=0),
         latent=np.repeat(np.array([prior]), len(students), axis=0),
         covariance=np.full((*shape, 2, 2), np.nan),
         n=np.zeros(shape),
@@ -183,11 +186,14 @@ def _improve_own(
     own = model.own.copy()
     own[..., used] += step
     covariance = np.full(model.covariance.shape, np.nan)
-    covariance[..., used, used] = _with_latent(inverse, sums, used)
+    covariance[..., used, used], further = _with_latent(inverse, sums, anchors, used)
     covariance[~is_estimated] = np.nan
+    freed = own.copy()
+    freed[..., used] += (further @ (own - model.common)[..., used, None])[..., 0]
     improved = replace(
         model,
         own=own,
+        freed=freed,
         covariance=covariance,
         n=n,
         is_estimated=is_estimated,
@@ -210,13 +216,31 @@ def _is_definite(information: Floats) -> Mask:
     return np.asarray(definite, dtype=np.bool_)
 
 
-def _with_latent(inverse: Floats, sums: list[GroupSums], used: slice) -> Floats:
-    """Covariance of a group's own parameters when its mean and SD are estimates too."""
+def _with_latent(
+    inverse: Floats, sums: list[GroupSums], anchors: Mask, used: slice
+) -> tuple[Floats, Floats]:
+    """What it means that a group's mean and SD are estimates too.
+
+    With I the information of an item, L that of mean and SD and C the one that they share, the
+    covariance of the item's parameters becomes I^-1 + I^-1 C M C' I^-1. M is the inverse of L for
+    an item that does not place students; for one that does, its answers have already moved mean
+    and SD towards its own parameters, and giving it parameters of its own makes M the inverse of
+    L - C' I^-1 C and carries the item further from the common parameters.
+
+    Returns:
+        Covariance, (G, J, p, p), and the share (a matrix) of the distance from the common
+        parameters that is still to be added to it, (G, J, p, p).
+    """
     crossed = np.stack([found.crossed for found in sums])[..., used, :]
-    latent = np.linalg.inv(np.stack([found.latent_information for found in sums]))[:, None]
+    transposed = np.swapaxes(crossed, -1, -2)
+    latent = np.stack([found.latent_information for found in sums])[:, None]
     carried = inverse @ crossed
-    covariance: Floats = inverse + carried @ latent @ np.swapaxes(carried, -1, -2)
-    return covariance
+    taken = np.where(anchors[:, None, None], transposed @ carried, 0.0)
+    left = latent - taken
+    left = np.where(_is_definite(left)[..., None, None], left, latent)
+    spread = carried @ np.linalg.inv(left)
+    further = np.where(anchors[:, None, None], spread @ transposed, 0.0)
+    return inverse + spread @ np.swapaxes(carried, -1, -2), further
 
 
 def _on_scale(
