@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ class ResponseMatrix:
         return self.tally()[:, 0].astype(np.int64)
 
     def tally(self, keep_items: npt.NDArray[np.bool_] | None = None) -> Floats:
-        """Sums per item in one pass, without copies of the responses.
+        """Sums per item in one pass, without copies of the responses; not to be written to.
 
         Args:
             keep_items: items that count as answered for the last column; all by default.
@@ -146,7 +147,17 @@ class ResponseMatrix:
             Shape (J, 4): responses; weight of the responses; weight of the correct ones;
             responses of students who also answered another of the kept items.
         """
-        keep = np.ones(self.n_items, np.bool_) if keep_items is None else keep_items
+        if keep_items is None or keep_items.all():
+            return self._whole_tally
+        return self._tally_of(keep_items)
+
+    @cached_property
+    def _whole_tally(self) -> Floats:
+        tally = self._tally_of(np.ones(self.n_items, np.bool_))
+        tally.setflags(write=False)
+        return tally
+
+    def _tally_of(self, keep: npt.NDArray[np.bool_]) -> Floats:
         weights = np.ones(1) if self.weights is None else self.weights
         return _tally(self.indptr, self.items, self.correct, weights, keep)
 

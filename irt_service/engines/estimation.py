@@ -11,7 +11,13 @@ import numpy.typing as npt
 
 from irt_service.engines.acceleration import Anderson
 from irt_service.engines.base import CalibrationSettings, Model, Progress
-from irt_service.engines.expectation import Expectation, ExpectationStep
+from irt_service.engines.expectation import (
+    DOUBLE,
+    SINGLE,
+    Expectation,
+    ExpectationStep,
+    Precision,
+)
 from irt_service.engines.maximisation import (
     NEWTON_TOLERANCE,
     Rule,
@@ -20,7 +26,7 @@ from irt_service.engines.maximisation import (
 )
 from irt_service.engines.preparation import Problem, Scale
 from irt_service.engines.priors import guessing_prior, log_normaliser, priors_of, slope_prior
-from irt_service.parallel import RunBlocks
+from irt_service.parallel import RunBlocks, even_blocks
 from irt_service.quadrature import Grid, normal_grid
 
 Floats = npt.NDArray[np.float64]
@@ -29,10 +35,12 @@ Mask = npt.NDArray[np.bool_]
 RESOLVED_RISE = 4.4  # an item rises from 10 % to 90 % over 4.4 / a
 LARGEST_INTERCEPT = 100.0
 SMALLEST_SD = 0.02
-MANY_RESPONSES = 200_000  # from here on the first cycles use every second node
+ITEM_BLOCKS = 16
+MANY_RESPONSES = 200_000  # from here on single precision and, in places, every second node pay
 FINE_NODES = 41
-COARSE_TOLERANCE = 3e-3
-RELATIVE_FALL = 1e-12  # of the log likelihood; below it a fall is rounding
+SINGLE_TOLERANCE = 1e-5  # what single precision can settle
+# Of the log likelihood; below it a fall is rounding.
+RELATIVE_FALL = {DOUBLE: 1e-12, SINGLE: 2e-8}
 
 
 @dataclass(frozen=True)
@@ -124,8 +132,11 @@ def bank_of(points: Floats) -> Floats:
 class Cycle:
     """One EM cycle, from a state to the next."""
 
-    def __init__(self, problem: Problem, settings: CalibrationSettings, grid: Grid) -> None:
+    def __init__(
+        self, problem: Problem, settings: CalibrationSettings, grid: Grid, run: RunBlocks
+    ) -> None:
         """Settle what every cycle shares."""
+        self._run = run
         self._problem = problem
         self._settings = settings
         self._grid = grid
@@ -155,17 +166,22 @@ class Cycle:
             maximise_common_slope(points, is_free, sums, expected.answered, theta, tolerance)
         else:
             has_guessing = self._settings.model is Model.THREE_PL
-            correct = expected.correct if has_guessing else None
-            maximise_items(
-                points,
-                is_free,
-                sums,
-                np.empty((0, 0)) if correct is None else correct,
-                expected.answered,
-                theta,
-                self._priors,
-                Rule(self._is_slope_free, tolerance),
-            )
+            correct = expected.correct if has_guessing else np.empty((len(points), 0))
+            rule = Rule(self._is_slope_free, tolerance)
+
+            def maximise(_: int, start: int, stop: int) -> None:
+                maximise_items(
+                    points[start:stop],
+                    is_free[start:stop],
+                    sums[start:stop],
+                    correct[start:stop],
+                    expected.answered[start:stop],
+                    theta,
+                    self._priors,
+                    rule,
+                )
+
+            self._run(maximise, even_blocks(len(points), min(ITEM_BLOCKS, len(points))))
         return self._rescale(State(points, state.mean, state.sd), expected, theta)
 
     def _rescale(self, state: State, expected: Expectation, theta: Floats) -> State:
@@ -191,7 +207,7 @@ class Cycle:
 
 
 class Climb:
-    """EM from one point upwards, on one grid after another."""
+    """EM from one point upwards, in one precision after another."""
 
     def __init__(
         self,
@@ -218,10 +234,13 @@ class Climb:
         self.log_prior = -np.inf
         self.diverging = np.zeros(len(problem.start), np.bool_)
 
-    def climb(self, grid: Grid, stop: float) -> None:
+    def climb(self, grid: Grid, precision: Precision, stop: float) -> None:
         """Cycle until the change falls below `stop`, or the items or the cycles give out."""
-        expect = ExpectationStep(self._problem.responses, grid, self._has_guessing, self._run)
-        cycle = Cycle(self._problem, self._settings, grid)
+        expect = ExpectationStep(
+            self._problem.responses, grid, self._has_guessing, self._run, precision
+        )
+        cycle = Cycle(self._problem, self._settings, grid, self._run)
+        rounding = RELATIVE_FALL[precision]
         steepest = RESOLVED_RISE / float(grid.nodes[1] - grid.nodes[0])
         state, is_plain = self.image, True
         while self.cycles < self._cycles_left:
@@ -230,7 +249,7 @@ class Climb:
             self.log_prior = cycle.log_prior(state.points)
             self.log_likelihood = expected.log_likelihood
             reached = self.log_likelihood + self.log_prior
-            if not is_plain and reached < self.path[-1] - RELATIVE_FALL * abs(self.path[-1]):
+            if not is_plain and reached < self.path[-1] - rounding * abs(self.path[-1]):
                 # The accelerated point is worse than the last one: take the plain step instead.
                 self._anderson.restart()
                 state, is_plain = self.image, True
@@ -269,8 +288,8 @@ def estimate(
 ) -> Estimate:
     """Iterate to the maximum of the (penalised) marginal likelihood.
 
-    Many responses are first climbed on every second node, which is as good until the last
-    digits and costs half; only the whole grid decides on convergence.
+    Many responses are climbed in single precision, which is as good until the last digits and
+    costs half; double precision takes over where the tolerance asks for more.
 
     Args:
         problem: what to estimate.
@@ -280,11 +299,14 @@ def estimate(
         cycles_left: cycles that may be spent.
     """
     climb = Climb(problem, settings, run, report, cycles_left)
-    nodes, spread = settings.quadrature_nodes, settings.quadrature_range
-    is_large = problem.responses.n_responses >= MANY_RESPONSES and nodes >= FINE_NODES
-    if is_large and settings.tolerance < COARSE_TOLERANCE:
-        climb.climb(normal_grid((nodes + 1) // 2, spread), COARSE_TOLERANCE)
-    climb.climb(normal_grid(nodes, spread), settings.tolerance)
+    grid = normal_grid(settings.quadrature_nodes, settings.quadrature_range)
+    is_exact = settings.tolerance < SINGLE_TOLERANCE
+    if problem.responses.n_responses >= MANY_RESPONSES:
+        climb.climb(grid, SINGLE, max(settings.tolerance, SINGLE_TOLERANCE))
+    else:
+        is_exact = True
+    if is_exact:
+        climb.climb(grid, DOUBLE, settings.tolerance)
     image = climb.image
     return Estimate(
         points=image.points,

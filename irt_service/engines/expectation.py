@@ -1,54 +1,70 @@
-"""E-step: posterior weights of every student on the grid, summed per item.
+"""E-step: posterior weights of every student on the grid, summed per item and grade.
 
 Students are processed in blocks that depend on the data alone; every block has tables of its
 own, which are added up in the order of the blocks. So any number of threads gives the same bits.
 
-Two kernels with one meaning. `_expect_codes` reads a table row per item and grade and serves
-every model. `_expect_slopes` serves items without guessing, whose log likelihood is
-sum log(1 - P_j) + theta sum a_j u_j + sum d_j u_j: one table row per item, and only the nodes
-that carry weight. The posterior is then log-concave, so what lies outside a window whose edges
-are negligible is negligible too.
+One kernel serves every model, in double or single precision: add the table rows of a student's
+answers, exponentiate, normalise, add the result to the same rows of a table of counts. Without
+guessing the posterior is log-concave, so what lies outside a window whose edges are negligible is
+negligible too, and only the window of the last time is looked at.
+
+In single precision a table of counts takes a limited number of students before it is added to the
+others in double precision, which keeps the relative error of a count near 1e-6.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from irt_service.compiled import compiled
-from irt_service.lanes import add_four_lanes, add_lane, prefetch
+from irt_service.lanes import AHEAD, exponentiate_lane, spread_rows, sum_rows
 from irt_service.parallel import RunBlocks, even_blocks
 from irt_service.quadrature import LANE, Grid
 from irt_service.responses import ResponseMatrix
-from irt_service.scoring import Rows, fill_table
+from irt_service.scoring import Rows, log_probability
 
 Floats = npt.NDArray[np.float64]
-Windows = npt.NDArray[np.uint16]
-Codes = npt.NDArray[np.int64]
+Windows = npt.NDArray[np.int16]
+Codes = npt.NDArray[np.int32]
+Numbers = npt.NDArray[Any]  # float64 or float32; the kernels are compiled for both
 
 RESPONSES_PER_BLOCK = 30_000
 MOST_BLOCKS = 16
+MOST_SINGLE_BLOCKS = 64
+SINGLE_ADDITIONS = 8_192  # to one count, on average over the blocks, in single precision
 MOST_TABLE_BYTES = 200_000_000
+CACHE_LINE = 64
 
-AHEAD = 8  # rows that are prefetched ahead of their use
-KEPT = -36.0  # log weight relative to the largest below which a node is dropped
-SAFE = -28.0  # log weight relative to the largest above which an edge is too close
+
+class Precision(NamedTuple):
+    """How exact tables and counts are.
+
+    kept: weight relative to the largest up to which lanes at the edges are dropped.
+    safe: weight relative to the largest from which on an edge is too close.
+    """
+
+    kind: type[np.floating[Any]]
+    kept: float
+    safe: float
+
+
+DOUBLE = Precision(np.float64, math.exp(-36.0), math.exp(-28.0))
+SINGLE = Precision(np.float32, 1e-10, 1e-7)
 
 
 class Sums(NamedTuple):
     """What one block of students adds up.
 
-    counts: (J S,) posterior weight of those who answered item j, or (2 J S,) by grade.
-    moments: (J,) posterior means of theta of those who answered item j correctly.
+    counts: flat (2 J S,), posterior weight of those who answered an item with a grade.
     pooled: (S,) posterior weight of all.
     """
 
-    counts: Floats
-    moments: Floats
+    counts: Numbers
     pooled: Floats
 
 
@@ -67,7 +83,7 @@ class Expectation:
         answered: expected number of students at each node who answered item j, (J, S).
         correct_sum: weight of correct answers, (J,).
         correct_theta: sum of theta over correct answers, on the nodes' scale, (J,).
-        correct: expected number correct at each node, (J, S); None from the slopes kernel.
+        correct: expected number correct at each node, (J, S).
         pooled: expected number of students at each node, (S,).
         log_likelihood: marginal log likelihood at the parameters used.
     """
@@ -75,124 +91,9 @@ class Expectation:
     answered: Floats
     correct_sum: Floats
     correct_theta: Floats
-    correct: Floats | None
+    correct: Floats
     pooled: Floats
     log_likelihood: float
-
-
-@compiled
-def add_table_rows(table: Floats, starts: Codes, total: Floats, low: int, high: int) -> None:
-    """Add table[start + low : start + high] of every start to total[low:high].
-
-    Args:
-        table: flat, rows of S.
-        starts: where the rows begin, in the order of the answers.
-        total: shape (S,); added to.
-        low: first node, a multiple of LANE.
-        high: one past the last node, a multiple of LANE.
-    """
-    count = len(starts)
-    fours = count // 4 * 4
-    for k in range(0, fours, 4):
-        for ahead in range(k + AHEAD, min(k + AHEAD + 4, count)):
-            for q in range(low, high, LANE):
-                prefetch(table, starts[ahead] + q)
-        r0 = starts[k]
-        r1 = starts[k + 1]
-        r2 = starts[k + 2]
-        r3 = starts[k + 3]
-        for q in range(low, high, LANE):
-            add_four_lanes(total, q, table, (r0 + q, r1 + q, r2 + q, r3 + q))
-    for k in range(fours, count):
-        for q in range(low, high, LANE):
-            add_lane(total, q, table, starts[k] + q)
-
-
-@compiled
-def add_to_counts(counts: Floats, starts: Codes, posterior: Floats, low: int, high: int) -> None:
-    """Add posterior[low:high] to the rows of `counts` (flat) that begin at `starts`."""
-    count = len(starts)
-    for k in range(count):
-        if k + AHEAD < count:
-            for q in range(low, high, LANE):
-                prefetch(counts, starts[k + AHEAD] + q)
-        for q in range(low, high, LANE):
-            add_lane(counts, starts[k] + q, posterior, q)
-
-
-@compiled
-def normalise(
-    posterior: Floats, theta: Floats, low: int, high: int
-) -> tuple[float, float, int, int]:
-    """Turn log weights into weights that sum to 1, dropping negligible ones.
-
-    Returns:
-        log of the sum, posterior mean, and the window (in LANEs) of what was kept.
-    """
-    largest = posterior[low]
-    for q in range(low, high):
-        largest = max(largest, posterior[q])
-    total = 0.0
-    moment = 0.0
-    left = high
-    right = low
-    for q in range(low, high):
-        relative = posterior[q] - largest
-        weight = 0.0
-        if relative > KEPT:
-            left = min(left, q)
-            right = q
-            weight = math.exp(relative)
-            total += weight
-            moment += weight * theta[q]
-        posterior[q] = weight
-    first = left // LANE * LANE
-    last = right // LANE * LANE + LANE
-    for q in range(first, last):
-        posterior[q] /= total
-    return math.log(total) + largest, moment / total, first, last
-
-
-@compiled
-def _is_cut(posterior: Floats, low: int, high: int) -> bool:
-    """Whether an edge of the window still matters, so that more may lie outside."""
-    largest = posterior[low]
-    for q in range(low, high):
-        largest = max(largest, posterior[q])
-    is_cut_low = low > 0 and posterior[low] > largest + SAFE
-    return is_cut_low or (high < len(posterior) and posterior[high - 1] > largest + SAFE)
-
-
-@compiled
-def add_weighted(posterior: Floats, weight: float, pooled: Floats, low: int, high: int) -> None:
-    """Weight a posterior and add it to the pooled one."""
-    for q in range(low, high):
-        posterior[q] *= weight
-        pooled[q] += posterior[q]
-
-
-@compiled
-def _expect_codes(
-    table: Floats, rows: Rows, weights: Floats, grid: Floats, sums: Sums, start: int, stop: int
-) -> float:
-    """Add students start:stop to `sums`; return their log likelihood."""
-    stride = grid.shape[1]
-    posterior = np.empty(stride)
-    starts = np.empty(longest_row(rows, start, stop), np.int64)
-    log_likelihood = 0.0
-    for i in range(start, stop):
-        first = rows.indptr[i]
-        last = rows.indptr[i + 1]
-        for k in range(first, last):
-            starts[k - first] = (2 * rows.items[k] + rows.correct[k]) * stride
-        for q in range(stride):
-            posterior[q] = grid[1, q]
-        add_table_rows(table, starts[: last - first], posterior, 0, stride)
-        log_sum, _, low, high = normalise(posterior, grid[0], 0, stride)
-        log_likelihood += weights[i] * log_sum
-        add_weighted(posterior, weights[i], sums.pooled, low, high)
-        add_to_counts(sums.counts, starts[: last - first], posterior, low, high)
-    return log_likelihood
 
 
 @compiled
@@ -205,12 +106,86 @@ def longest_row(rows: Rows, start: int, stop: int) -> int:
 
 
 @compiled
-def _expect_slopes(
-    table: Floats,
-    lines: Floats,
+def find_rows(rows: Rows, i: int, stride: int, starts: Codes) -> int:
+    """Where the table rows of student i's answers begin; returns how many."""
+    first = rows.indptr[i]
+    count: int = rows.indptr[i + 1] - first
+    width = np.int32(stride)
+    for k in range(count):
+        starts[k] = (
+            rows.items[first + k] * np.int32(2) + np.int32(rows.correct[first + k])
+        ) * width
+    return count
+
+
+@compiled
+def add_log_weights(
+    table: Numbers, starts: Codes, count: int, prior: Numbers, posterior: Numbers, window: Any
+) -> float:
+    """posterior = log prior + log likelihood inside the window; returns the largest."""
+    low, high = window
+    for q in range(low, high):
+        posterior[q] = prior[q]
+    sum_rows(posterior, low, high, table, starts, count)
+    largest: float = posterior[low]
+    for q in range(low, high):
+        largest = max(largest, posterior[q])
+    return largest
+
+
+@compiled
+def normalise(
+    posterior: Numbers, theta: Numbers, largest: float, window: Any, kept: float
+) -> tuple[float, float, int, int]:
+    """Turn log weights into weights that sum to 1, dropping lanes of negligible ones at the edges.
+
+    Returns:
+        log of the sum, posterior mean, and the window of what was kept.
+    """
+    low, high = window
+    for q in range(low, high, LANE):
+        exponentiate_lane(posterior, q, largest)
+    total = posterior[0] * 0
+    moment = posterior[0] * 0
+    for q in range(low, high):
+        total += posterior[q]
+        moment += posterior[q] * theta[q]
+    left = low
+    while lane_maximum(posterior, left) <= kept:
+        left += LANE
+    right = high
+    while lane_maximum(posterior, right - LANE) <= kept:
+        right -= LANE
+    share = 1 / total
+    for q in range(left, right):
+        posterior[q] *= share
+    return math.log(np.float64(total)) + largest, np.float64(moment) / total, left, right
+
+
+@compiled
+def lane_maximum(values: Numbers, at: int) -> float:
+    """Largest of one lane."""
+    largest: float = values[at]
+    for q in range(at, at + LANE):
+        largest = max(largest, values[q])
+    return largest
+
+
+@compiled
+def add_weighted(posterior: Numbers, weight: float, pooled: Floats, low: int, high: int) -> None:
+    """Weight a posterior and add it to the pooled one."""
+    for q in range(low, high):
+        posterior[q] *= weight
+        pooled[q] += posterior[q]
+
+
+@compiled
+def _expect(
+    table: Numbers,
     rows: Rows,
     person: Persons,
-    grid: Floats,
+    grid: Numbers,
+    limits: tuple[float, float, bool],
     sums: Sums,
     start: int,
     stop: int,
@@ -218,142 +193,153 @@ def _expect_slopes(
     """Add students start:stop to `sums`; return their log likelihood.
 
     Args:
-        table: log(1 - P_j) at the nodes, flat (J S,).
-        lines: a and d, (J, 2).
+        table: log P(u | theta) at the nodes, flat (2 J S,).
         rows: responses.
         person: weights, and windows which are updated.
         grid: nodes on the scale of theta and log weights, (2, S).
+        limits: log of `safe`, `kept`, and whether windows hold from one time to the next.
         sums: added to.
         start: first student.
         stop: one past the last.
     """
+    log_safe, kept, has_windows = limits
     stride = grid.shape[1]
-    posterior = np.empty(stride)
-    starts = np.empty(longest_row(rows, start, stop), np.int64)
+    posterior = np.zeros(stride, table.dtype)
+    starts = np.zeros(longest_row(rows, start, stop) + AHEAD, np.int32)
     log_likelihood = 0.0
     for i in range(start, stop):
-        first = rows.indptr[i]
-        last = rows.indptr[i + 1]
-        slope = 0.0
-        intercept = 0.0
-        for k in range(first, last):
-            j = rows.items[k]
-            starts[k - first] = j * stride
-            slope += rows.correct[k] * lines[j, 0]
-            intercept += rows.correct[k] * lines[j, 1]
-        low = int(person.windows[i, 0])
-        high = int(person.windows[i, 1])
-        for _ in range(2):
-            for q in range(low, high):
-                posterior[q] = grid[1, q] + slope * grid[0, q] + intercept
-            add_table_rows(table, starts[: last - first], posterior, low, high)
-            if not _is_cut(posterior, low, high):
-                break
+        count = find_rows(rows, i, stride, starts)
+        low: int = person.windows[i, 0]
+        high: int = person.windows[i, 1]
+        largest = add_log_weights(table, starts, count, grid[1], posterior, (low, high))
+        edge = largest + log_safe
+        if (low > 0 and posterior[low] > edge) or (high < stride and posterior[high - 1] > edge):
             low = 0
             high = stride
-        log_sum, mean, low, high = normalise(posterior, grid[0], low, high)
-        person.windows[i, 0] = low
-        person.windows[i, 1] = high
+            largest = add_log_weights(table, starts, count, grid[1], posterior, (low, high))
+        log_sum, _, low, high = normalise(posterior, grid[0], largest, (low, high), kept)
+        if has_windows:
+            person.windows[i, 0] = low
+            person.windows[i, 1] = high
         log_likelihood += person.weights[i] * log_sum
         add_weighted(posterior, person.weights[i], sums.pooled, low, high)
-        add_to_counts(sums.counts, starts[: last - first], posterior, low, high)
-        for k in range(first, last):
-            sums.moments[rows.items[k]] += rows.correct[k] * mean * person.weights[i]
+        spread_rows(sums.counts, low, high, posterior, starts, count)
     return log_likelihood
 
 
 @compiled
-def _fill_incorrect(lines: Floats, theta: Floats, table: Floats) -> None:
-    """log(1 - P_j) of items without guessing."""
-    for j in range(len(lines)):
+def fill_log_table(bank: Floats, theta: Floats, table: Numbers) -> None:
+    """log P(u | theta) of every item and grade: table[2 j + u, q], shape (2 J, S)."""
+    for j in range(len(bank)):
         for q in range(len(theta)):
-            eta = lines[j, 0] * theta[q] + lines[j, 1]
-            table[j, q] = -max(eta, 0.0) - math.log1p(math.exp(-abs(eta)))
+            if bank[j, 2] > 0.0:
+                for u in range(2):
+                    table[2 * j + u, q] = log_probability(
+                        bank[j, 0], bank[j, 1], bank[j, 2], theta[q], u
+                    )
+            else:
+                eta = bank[j, 0] * theta[q] + bank[j, 1]
+                log_wrong = -max(eta, 0.0) - math.log1p(math.exp(-abs(eta)))
+                table[2 * j, q] = log_wrong
+                table[2 * j + 1, q] = log_wrong + eta
 
 
 @compiled
-def _fold(blocks: Floats, total: Floats, start: int, stop: int) -> None:
-    """total[r] = sum over blocks[:, r] in the order of the blocks."""
-    for r in range(start, stop):
+def fold(blocks: Numbers, answered: Floats, correct: Floats, start: int, stop: int) -> None:
+    """Add items start:stop of the blocks (B, 2 J, S) up in their order, in double precision."""
+    for j in range(start, stop):
         for q in range(blocks.shape[2]):
-            total[r, q] = blocks[0, r, q]
-        for b in range(1, len(blocks)):
-            for q in range(blocks.shape[2]):
-                total[r, q] += blocks[b, r, q]
+            wrong = 0.0
+            right = 0.0
+            for b in range(len(blocks)):
+                wrong += blocks[b, 2 * j, q]
+                right += blocks[b, 2 * j + 1, q]
+            correct[j, q] = right
+            answered[j, q] = wrong + right
+
+
+def aligned(shape: tuple[int, ...], kind: type[np.floating[Any]]) -> Numbers:
+    """An empty array that begins on a cache line, so that no lane lies on two."""
+    size = math.prod(shape) * np.dtype(kind).itemsize
+    raw = np.empty(size + CACHE_LINE, np.uint8)
+    offset = -raw.ctypes.data % CACHE_LINE
+    return raw[offset : offset + size].view(kind).reshape(shape)
 
 
 class ExpectationStep:
     """Buffers and blocks for repeated E-steps over the same responses."""
 
     def __init__(
-        self, responses: ResponseMatrix, grid: Grid, has_guessing: bool, run: RunBlocks
+        self,
+        responses: ResponseMatrix,
+        grid: Grid,
+        has_guessing: bool,
+        run: RunBlocks,
+        precision: Precision = DOUBLE,
     ) -> None:
-        """Choose the kernel and lay out the blocks."""
-        n_persons, n_items = responses.n_persons, responses.n_items
+        """Lay out the blocks."""
+        n_persons, n_items, stride = responses.n_persons, responses.n_items, grid.stride
         self.rows = Rows(responses.indptr, responses.items, responses.correct)
-        self.weights = np.ones(n_persons) if responses.weights is None else responses.weights
         self.grid = grid
-        self.has_guessing = has_guessing
+        self._precision = precision
+        self._has_windows = not has_guessing
         self._run = run
-        n_rows = n_items * (2 if has_guessing else 1)
-        affordable = MOST_TABLE_BYTES // max(1, n_rows * grid.stride * 8)
-        wanted = -(-responses.n_responses // RESPONSES_PER_BLOCK)
-        n_blocks = max(1, min(wanted, MOST_BLOCKS, max(4, affordable), n_persons))
+        tally = responses.tally()
+        self._correct_sum = tally[:, 2].copy()
+        most_additions = int(tally[:, 0].max()) if precision is SINGLE else 0
+        self._table = aligned((2 * n_items, stride), precision.kind)
+        n_blocks = block_count(responses, self._table.nbytes, most_additions)
         self.blocks = even_blocks(n_persons, n_blocks)
-        self._table = np.empty((n_rows, grid.stride))
-        self._counts = np.empty((n_blocks, n_rows, grid.stride))
-        self._moments = np.empty((n_blocks, n_items))
-        self._pooled = np.empty((n_blocks, grid.stride))
+        self.item_blocks = even_blocks(n_items, min(n_blocks, n_items))
+        self._counts = aligned((n_blocks, 2 * n_items, stride), precision.kind)
+        self._pooled = np.empty((n_blocks, stride))
         self._log_likelihoods = np.empty(n_blocks)
-        self._windows = np.zeros((n_persons, 2), np.uint16)
-        self._windows[:, 1] = grid.stride
-        self._correct_sum = responses.tally()[:, 2].copy()
+        weights = np.ones(n_persons) if responses.weights is None else responses.weights
+        windows = np.zeros((n_persons, 2), np.int16)
+        windows[:, 1] = stride
+        self._persons = Persons(weights, windows)
 
     def __call__(self, bank: Floats, mean: float, sd: float) -> Expectation:
         """Posterior expectations at the parameters `bank` (a, d, c) and theta ~ N(mean, sd^2)."""
-        scaled = np.stack([mean + sd * self.grid.nodes, self.grid.log_weights])
-        table, rows, weights = self._table, self.rows, self.weights
-        persons = Persons(weights, self._windows)
-        lines = np.ascontiguousarray(bank[:, :2])
+        theta = mean + sd * self.grid.nodes
+        _, kept, safe = self._precision
+        limits = math.log(safe), kept, self._has_windows
+        scaled = np.stack([theta, self.grid.log_weights]).astype(self._precision.kind)
+        flat = self._table.reshape(-1)
 
         def prepare(_: int, start: int, stop: int) -> None:
-            if self.has_guessing:
-                fill_table(bank[start:stop], scaled[0], table[2 * start : 2 * stop])
-            else:
-                _fill_incorrect(lines[start:stop], scaled[0], table[start:stop])
+            fill_log_table(bank[start:stop], theta, self._table[2 * start : 2 * stop])
 
         def expect(number: int, start: int, stop: int) -> None:
-            counts = self._counts[number].reshape(-1)
-            sums = Sums(counts, self._moments[number], self._pooled[number])
+            sums = Sums(self._counts[number].reshape(-1), self._pooled[number])
             for part in sums:
                 part.fill(0.0)
-            flat = table.reshape(-1)
-            self._log_likelihoods[number] = (
-                _expect_codes(flat, rows, weights, scaled, sums, start, stop)
-                if self.has_guessing
-                else _expect_slopes(flat, lines, rows, persons, scaled, sums, start, stop)
+            self._log_likelihoods[number] = _expect(
+                flat, self.rows, self._persons, scaled, limits, sums, start, stop
             )
 
-        counts = np.empty_like(self._counts[0])
+        answered = np.empty((len(bank), self.grid.stride))
+        correct = np.empty_like(answered)
 
-        def fold(_: int, start: int, stop: int) -> None:
-            _fold(self._counts, counts, start, stop)
+        def add_up(_: int, start: int, stop: int) -> None:
+            fold(self._counts, answered, correct, start, stop)
 
-        item_blocks = even_blocks(len(bank), min(len(self.blocks), len(bank)))
-        self._run(prepare, item_blocks)
+        self._run(prepare, self.item_blocks)
         self._run(expect, self.blocks)
-        self._run(fold, even_blocks(len(counts), min(len(self.blocks), len(bank))))
-        pooled = self._pooled.sum(axis=0)
-        log_likelihood = math.fsum(self._log_likelihoods)
-        if self.has_guessing:
-            correct = np.ascontiguousarray(counts[1::2])
-            return Expectation(
-                counts[0::2] + correct,
-                self._correct_sum,
-                correct @ scaled[0],
-                correct,
-                pooled,
-                log_likelihood,
-            )
-        moments = self._moments.sum(axis=0)
-        return Expectation(counts, self._correct_sum, moments, None, pooled, log_likelihood)
+        self._run(add_up, self.item_blocks)
+        return Expectation(
+            answered,
+            self._correct_sum,
+            correct @ theta,
+            correct,
+            self._pooled.sum(axis=0),
+            math.fsum(self._log_likelihoods),
+        )
+
+
+def block_count(responses: ResponseMatrix, table_bytes: int, most_additions: int) -> int:
+    """How many blocks of students; `most_additions` to one count if they lose precision."""
+    wanted = min(-(-responses.n_responses // RESPONSES_PER_BLOCK), MOST_BLOCKS)
+    exact = min(-(-most_additions // SINGLE_ADDITIONS), MOST_SINGLE_BLOCKS)
+    affordable = MOST_TABLE_BYTES // max(1, table_bytes)
+    return max(1, min(max(wanted, exact), max(4, affordable), responses.n_persons))

@@ -27,6 +27,15 @@ from irt_service.engines.derivatives import (
     score_products,
 )
 from irt_service.engines.estimation import FINE_NODES, MANY_RESPONSES, Estimate, bank_of
+from irt_service.engines.expectation import (
+    DOUBLE,
+    SINGLE,
+    Numbers,
+    Precision,
+    aligned,
+    block_count,
+    fill_log_table,
+)
 from irt_service.engines.louis import (
     LATENT,
     Missing,
@@ -37,7 +46,7 @@ from irt_service.engines.preparation import Problem, Scale
 from irt_service.engines.priors import guessing_prior, priors_of, slope_prior
 from irt_service.parallel import RunBlocks, even_blocks
 from irt_service.quadrature import Grid, normal_grid
-from irt_service.scoring import Rows, fill_table
+from irt_service.scoring import Rows
 
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -73,8 +82,16 @@ class StandardErrors:
 class _Pass:
     """One pass over the students at the estimate."""
 
-    def __init__(self, problem: Problem, estimate: Estimate, grid: Grid, run: RunBlocks) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        estimate: Estimate,
+        grid: Grid,
+        precision: Precision,
+        run: RunBlocks,
+    ) -> None:
         responses = problem.responses
+        self._responses, self._precision = responses, precision
         self.bank = bank_of(estimate.points)
         self.theta = estimate.mean + estimate.sd * grid.nodes
         self.grid = np.stack([self.theta, grid.log_weights])
@@ -82,23 +99,23 @@ class _Pass:
         self.weights = (
             np.ones(responses.n_persons) if responses.weights is None else responses.weights
         )
-        self.log_p = np.empty((2 * len(self.bank), grid.stride))
+        self.log_p = aligned((2 * len(self.bank), grid.stride), precision.kind)
         self.scores = np.empty((2 * len(self.bank), PARAMETERS, grid.stride))
         self._run = run
 
         def prepare(_: int, start: int, stop: int) -> None:
             codes = slice(2 * start, 2 * stop)
-            fill_table(self.bank[start:stop], self.theta, self.log_p[codes])
+            fill_log_table(self.bank[start:stop], self.theta, self.log_p[codes])
             fill_scores(self.bank[start:stop], self.theta, self.scores[codes])
 
         run(prepare, even_blocks(len(self.bank), min(MOST_ITEM_BLOCKS, len(self.bank))))
 
-    def _sum(self, task: SumTask, matrix_shape: tuple[int, int], most_blocks: int) -> Missing:
-        """Add up over fixed blocks of students, in their order."""
+    def _sum(self, task: SumTask, matrix_shape: tuple[int, int], n_blocks: int) -> Missing:
+        """Add up over fixed blocks of students, in their order and in double precision."""
         stride = len(self.theta)
-        blocks = even_blocks(len(self.weights), min(most_blocks, len(self.weights)))
+        blocks = even_blocks(len(self.weights), n_blocks)
         sums = [
-            Missing(np.zeros(self.log_p.size), np.zeros(stride), np.zeros(matrix_shape))
+            Missing(self._zeros(self.log_p.size), np.zeros(stride), np.zeros(matrix_shape))
             for _ in blocks
         ]
 
@@ -106,34 +123,53 @@ class _Pass:
             task(number, sums[number], (start, stop))
 
         self._run(add, blocks)
-        total = sums[0]
+        total = sums[0]._replace(counts=sums[0].counts.astype(np.float64))
         for part in sums[1:]:
             for whole, more in zip(total, part, strict=True):
                 np.add(whole, more, out=whole)
         return total._replace(counts=total.counts.reshape(-1, stride))
 
+    def _zeros(self, size: int) -> Numbers:
+        zeros = aligned((size,), self._precision.kind)
+        zeros.fill(0.0)
+        return zeros
+
     def covariances(self, latent: Floats, places: Index, size: int) -> tuple[Missing, float]:
         """Covariances of all scores with each other, and the log likelihood."""
         log_likelihoods = np.zeros(MOST_FULL_BLOCKS)
         tables = (self.log_p.reshape(-1), self.scores, latent)
+        kept = self._precision.kept
 
         def task(number: int, sums: Missing, block: tuple[int, int]) -> None:
             log_likelihoods[number] = add_covariances(
-                tables, self.rows, self.weights, self.grid, places, sums, block
+                tables, self.rows, self.weights, self.grid, kept, places, sums, block
             )
 
-        return self._sum(task, (size, size), MOST_FULL_BLOCKS), math.fsum(log_likelihoods)
+        n_blocks = min(MOST_FULL_BLOCKS, len(self.weights))
+        return self._sum(task, (size, size), n_blocks), math.fsum(log_likelihoods)
 
     def mean_score_products(self) -> Missing:
         """Per item and, last, for the latent distribution: products of mean scores (J + 1, 9)."""
         has_guessing = bool((self.bank[:, 2] > 0).any())
-        by_logit = self.scores[:, 2].reshape(-1) if has_guessing else np.empty(0)
-        tables = (self.log_p.reshape(-1), self.scores[:, 1].reshape(-1), by_logit)
+        tables = (
+            self.log_p.reshape(-1),
+            self._flat(self.scores[:, 1]),
+            self._flat(self.scores[:, 2][: len(self.scores) * has_guessing]),
+        )
+        grid, kept = self.grid.astype(self._precision.kind), self._precision.kept
 
         def task(_: int, sums: Missing, block: tuple[int, int]) -> None:
-            add_mean_score_products(tables, self.rows, self.weights, self.grid, sums, block)
+            add_mean_score_products(tables, self.rows, self.weights, grid, kept, sums, block)
 
-        return self._sum(task, (len(self.bank) + 1, PARAMETERS**2), MOST_ITEM_BLOCKS)
+        most = int(self._responses.item_counts().max()) if self._precision is SINGLE else 0
+        n_blocks = block_count(self._responses, self.log_p.nbytes, most)
+        return self._sum(task, (len(self.bank) + 1, PARAMETERS**2), n_blocks)
+
+    def _flat(self, table: Floats) -> Numbers:
+        """A table as the kernels read it."""
+        flat = aligned((table.size,), self._precision.kind)
+        flat[:] = table.reshape(-1)
+        return flat
 
     def complete(self, counts: Floats) -> Floats:
         """Complete-data information per item, (J, 3, 3)."""
@@ -197,14 +233,18 @@ def standard_errors(
 ) -> StandardErrors:
     """Covariance matrix of the estimates, whole or per item.
 
-    With many responses every second node is enough: it changes the sixth digit.
+    With many responses every second node is enough: it changes the sixth digit, as single
+    precision does where items have blocks of their own.
     """
     free = _free_parameters(problem, settings)
     nodes, spread = settings.quadrature_nodes, settings.quadrature_range
-    is_coarse = nodes >= FINE_NODES and problem.responses.n_responses >= MANY_RESPONSES
+    is_large = problem.responses.n_responses >= MANY_RESPONSES
+    is_coarse = is_large and nodes >= FINE_NODES
     grid = normal_grid((nodes + 1) // 2 if is_coarse else nodes, spread)
-    once = _Pass(problem, estimate, grid, run)
-    if int(problem.is_free.sum()) > settings.full_information_items:
+    has_blocks = int(problem.is_free.sum()) > settings.full_information_items
+    precision = SINGLE if is_large and has_blocks else DOUBLE
+    once = _Pass(problem, estimate, grid, precision, run)
+    if has_blocks:
         sums = once.mean_score_products()
         blocks = once.complete(sums.counts)
         blocks += _prior_information(problem, estimate, settings)

@@ -11,12 +11,15 @@ import numpy.typing as npt
 from irt_service.compiled import compiled
 from irt_service.engines.derivatives import PARAMETERS
 from irt_service.engines.expectation import (
-    add_table_rows,
-    add_to_counts,
+    Codes,
+    Numbers,
+    add_log_weights,
     add_weighted,
+    find_rows,
     longest_row,
     normalise,
 )
+from irt_service.lanes import AHEAD, multiply_rows, spread_rows
 from irt_service.scoring import Rows
 
 Floats = npt.NDArray[np.float64]
@@ -28,35 +31,31 @@ LATENT = 2  # mean and variance
 class Missing(NamedTuple):
     """What a block of students adds up.
 
-    counts: (2 J S,) posterior weight by item and grade.
+    counts: (2 J S,) posterior weight by item and grade, in the precision of the tables.
     pooled: (S,) posterior weight of all.
     matrix: (P, P) covariance of scores, or (J + 1, 9) products of mean scores; lower triangles.
     """
 
-    counts: Floats
+    counts: Numbers
     pooled: Floats
     matrix: Floats
 
 
 @compiled
 def _posterior(
-    tables: tuple[Floats, Floats, Floats],
+    table: Numbers,
     rows: Rows,
-    grid: Floats,
+    grid: Numbers,
+    kept: float,
     i: int,
-    starts: Index,
-    posterior: Floats,
+    starts: Codes,
+    posterior: Numbers,
 ) -> tuple[float, int, int]:
     """Posterior of student i; returns the log likelihood and the nodes that matter."""
-    stride = grid.shape[1]
-    first = rows.indptr[i]
-    count = rows.indptr[i + 1] - first
-    for k in range(count):
-        starts[k] = (2 * rows.items[first + k] + rows.correct[first + k]) * stride
-    for q in range(stride):
-        posterior[q] = grid[1, q]
-    add_table_rows(tables[0], starts[:count], posterior, 0, stride)
-    log_likelihood, _, low, high = normalise(posterior, grid[0], 0, stride)
+    window = (0, grid.shape[1])
+    count = find_rows(rows, i, grid.shape[1], starts)
+    largest = add_log_weights(table, starts, count, grid[1], posterior, window)
+    log_likelihood, _, low, high = normalise(posterior, grid[0], largest, window, kept)
     return log_likelihood, low, high
 
 
@@ -133,6 +132,7 @@ def add_covariances(
     rows: Rows,
     weights: Floats,
     grid: Floats,
+    kept: float,
     places: Index,
     sums: Missing,
     block: tuple[int, int],
@@ -144,20 +144,21 @@ def add_covariances(
         rows: responses.
         weights: person weights, (N,).
         grid: nodes on the scale of theta and log weights, (2, S).
+        kept: weight relative to the largest up to which lanes at the edges are dropped.
         places: row of each parameter in the matrix, -1 if held: (J + 1, 3), latent last.
         sums: added to.
         block: first student and one past the last.
     """
     stride = grid.shape[1]
-    posterior = np.empty(stride)
+    posterior = np.zeros(stride)
     longest = longest_row(rows, block[0], block[1])
-    starts = np.empty(longest, np.int64)
+    starts = np.zeros(longest + AHEAD, np.int32)
     height = PARAMETERS * longest + LATENT
     gathered = np.empty((height, stride))
     place = np.empty(height, np.int64)
     log_likelihood = 0.0
     for i in range(block[0], block[1]):
-        value, low, high = _posterior(tables, rows, grid, i, starts, posterior)
+        value, low, high = _posterior(tables[0], rows, grid, kept, i, starts, posterior)
         log_likelihood += weights[i] * value
         count = _gather_scores(tables, rows, places, i, (low, high), gathered, place)
         _add_covariance(
@@ -165,58 +166,17 @@ def add_covariances(
         )
         add_weighted(posterior, weights[i], sums.pooled, low, high)
         answers = rows.indptr[i + 1] - rows.indptr[i]
-        add_to_counts(sums.counts, starts[:answers], posterior, low, high)
+        spread_rows(sums.counts, low, high, posterior, starts, answers)
     return log_likelihood
 
 
 @compiled
-def _expected(
-    table: Floats,
-    starts: Index,
-    weights: Floats,
-    moments: Floats,
-    window: tuple[int, int],
-    out: Floats,
-) -> None:
-    """Weighted sums of table rows: out[k] = (sum moments row, sum weights row), four at a time."""
-    low, high = window
-    width = high - low
-    weight = weights[low:high]
-    moment = moments[low:high]
-    count = len(starts)
-    for k in range(0, count, 4):
-        # Beyond the end the last row is repeated and not written.
-        r0 = table[starts[k] + low : starts[k] + high]
-        r1 = table[starts[min(k + 1, count - 1)] + low : starts[min(k + 1, count - 1)] + high]
-        r2 = table[starts[min(k + 2, count - 1)] + low : starts[min(k + 2, count - 1)] + high]
-        r3 = table[starts[min(k + 3, count - 1)] + low : starts[min(k + 3, count - 1)] + high]
-        a0 = a1 = a2 = a3 = 0.0
-        d0 = d1 = d2 = d3 = 0.0
-        for q in range(width):
-            a0 += moment[q] * r0[q]
-            d0 += weight[q] * r0[q]
-            a1 += moment[q] * r1[q]
-            d1 += weight[q] * r1[q]
-            a2 += moment[q] * r2[q]
-            d2 += weight[q] * r2[q]
-            a3 += moment[q] * r3[q]
-            d3 += weight[q] * r3[q]
-        out[k, 0] = a0
-        out[k, 1] = d0
-        out[k + 1, 0] = a1
-        out[k + 1, 1] = d1
-        out[k + 2, 0] = a2
-        out[k + 2, 1] = d2
-        out[k + 3, 0] = a3
-        out[k + 3, 1] = d3
-
-
-@compiled
 def add_mean_score_products(
-    tables: tuple[Floats, Floats, Floats],
+    tables: tuple[Numbers, Numbers, Numbers],
     rows: Rows,
     weights: Floats,
-    grid: Floats,
+    grid: Numbers,
+    kept: float,
     sums: Missing,
     block: tuple[int, int],
 ) -> None:
@@ -231,43 +191,48 @@ def add_mean_score_products(
         rows: responses.
         weights: person weights, (N,).
         grid: nodes on the scale of theta and log weights, (2, S).
+        kept: weight relative to the largest up to which lanes at the edges are dropped.
         sums: added to.
         block: first student and one past the last.
     """
     stride = grid.shape[1]
-    posterior = np.empty(stride)
-    moments = np.empty(stride)
+    posterior = np.zeros(stride, tables[0].dtype)
+    # Posterior weights times theta, then the weights.
+    vectors = np.zeros(2 * stride, tables[0].dtype)
     longest = longest_row(rows, block[0], block[1])
-    starts = np.empty(longest, np.int64)
-    by_line = np.empty((longest + 4, 2))
-    by_logit = np.zeros((longest + 4, 2))
+    starts = np.zeros(longest + AHEAD, np.int32)
+    by_line = np.zeros(2 * longest, tables[0].dtype)
+    by_logit = np.zeros_like(by_line)
     for i in range(block[0], block[1]):
-        _, low, high = _posterior(tables, rows, grid, i, starts, posterior)
+        _, low, high = _posterior(tables[0], rows, grid, kept, i, starts, posterior)
         mean = 0.0
         square = 0.0
         for q in range(low, high):
-            moments[q] = posterior[q] * grid[0, q]
-            mean += moments[q]
-            square += moments[q] * grid[0, q]
+            moment = posterior[q] * grid[0, q]
+            vectors[q] = moment
+            vectors[stride + q] = posterior[q]
+            mean += moment
+            square += moment * grid[0, q]
         latent = sums.matrix[len(sums.matrix) - 1]
         latent[0] += weights[i] * mean * mean
         latent[3] += weights[i] * mean * (square - 1.0)
         latent[4] += weights[i] * (square - 1.0) ** 2
         first = rows.indptr[i]
         answers = rows.indptr[i + 1] - first
-        _expected(tables[1], starts[:answers], posterior, moments, (low, high), by_line)
+        multiply_rows(by_line, low, high, vectors, tables[1], starts, answers)
         if len(tables[2]) > 0:
-            _expected(tables[2], starts[:answers], posterior, moments, (low, high), by_logit)
+            multiply_rows(by_logit, low, high, vectors, tables[2], starts, answers)
         for k in range(answers):
             into = sums.matrix[rows.items[first + k]]
-            a = by_line[k, 0]
-            d = by_line[k, 1]
-            logit = by_logit[k, 1]
+            a = np.float64(by_line[2 * k])
+            d = np.float64(by_line[2 * k + 1])
             into[0] += weights[i] * a * a
             into[3] += weights[i] * d * a
             into[4] += weights[i] * d * d
-            into[6] += weights[i] * logit * a
-            into[7] += weights[i] * logit * d
-            into[8] += weights[i] * logit * logit
+            if len(tables[2]) > 0:
+                logit = np.float64(by_logit[2 * k + 1])
+                into[6] += weights[i] * logit * a
+                into[7] += weights[i] * logit * d
+                into[8] += weights[i] * logit * logit
         add_weighted(posterior, weights[i], sums.pooled, low, high)
-        add_to_counts(sums.counts, starts[:answers], posterior, low, high)
+        spread_rows(sums.counts, low, high, posterior, starts, answers)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from irt_service.engines import engine_named
 from irt_service.engines.base import Calibration, CalibrationSettings, Model, Progress
+from irt_service.engines.estimation import MANY_RESPONSES
 from irt_service.errors import InsufficientDataError
 from irt_service.responses import ResponseMatrix
 from tests.irt_service.reference_cases import lsat7, patterns_of_lsat7
@@ -53,6 +54,21 @@ def test_any_number_of_threads_gives_the_same_bits(model: Model) -> None:
         for name in ("discrimination", "difficulty", "guessing", "se_difficulty"):
             np.testing.assert_array_equal(getattr(results[0], name), getattr(other, name))
         assert other.log_likelihood_path == results[0].log_likelihood_path
+
+
+@pytest.mark.parametrize("model", ["2PL", "3PL"])
+def test_single_precision_gives_the_same_bits_and_is_as_near_as_asked(model: Model) -> None:
+    responses = simulate(np.random.default_rng(13), 11_000, 40, 20, 0.1).responses
+    assert responses.n_responses >= MANY_RESPONSES
+    plan = CalibrationSettings(model=model, full_information_items=1)
+    results = [ENGINE.calibrate(responses, replace(plan, threads=n)) for n in (1, 3)]
+    exact = ENGINE.calibrate(responses, replace(plan, tolerance=1e-9, threads=2))
+    for name in ("discrimination", "intercept", "se_discrimination", "se_difficulty", "cov_ab"):
+        first, second = (getattr(found, name) for found in results)
+        np.testing.assert_array_equal(first, second)
+        near = 1e-4 if model == "2PL" else 1e-3
+        np.testing.assert_allclose(first, getattr(exact, name), rtol=near, atol=near)
+    assert results[0].log_likelihood == pytest.approx(exact.log_likelihood, rel=1e-7)
 
 
 def test_the_order_of_students_changes_nothing() -> None:
