@@ -29,6 +29,7 @@ WRITERS = 8
 ITEMS = {f"q_{j}": (0.8 + 0.02 * j, -1.2 + 0.05 * j, 0.1 * (j % 2)) for j in range(48)}
 TOPICS = ("algebra", "geometry", "numbers")
 PATIENCE_SECONDS = 120.0
+BUSY_WITHIN_SECONDS = 3.0
 
 _UPSERT = """
 insert into exam.exam_results (session_id, user_id, status, result_json, created_at, updated_at)
@@ -39,6 +40,23 @@ on conflict (session_id) do update set
     result_json = excluded.result_json,
     updated_at = excluded.updated_at
 """
+
+_HAS_CLAIMS = """
+select exists (
+    select 1
+    from pg_locks as held
+    inner join pg_stat_activity as activity using (pid)
+    where
+        held.locktype = 'advisory'
+        and held.mode = 'ExclusiveLock'
+        and activity.application_name = %s
+        and activity.xact_start is not null
+)
+"""
+
+
+def _name(worker: int) -> str:
+    return f"worker_{worker}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +107,7 @@ class Storm:
             Thread(target=self._guarded, args=(self._write, number)) for number in range(WRITERS)
         ]
         killer = Thread(target=self._guarded, args=(self._keep_killing,))
-        self._processes = [self._start_worker() for _ in range(self.plan.workers)]
+        self._processes = [self._start_worker(_name(k)) for k in range(self.plan.workers)]
         for thread in (*writers, killer):
             thread.start()
         steps = self.plan.restarts + 1
@@ -111,7 +129,7 @@ class Storm:
             process.send_signal(signal.SIGTERM)
         for process in self._processes:
             process.wait(60)
-        last = self._start_worker("--once", "--retry-parked")
+        last = self._start_worker("last", "--once", "--retry-parked")
         if last.wait(PATIENCE_SECONDS) != 0:
             raise AssertionError((self.folder / "workers.log").read_text()[-2000:])
 
@@ -121,25 +139,42 @@ class Storm:
         except BaseException as error:  # noqa: BLE001 - raised in the test's own thread
             self.errors.append(error)
 
-    def _start_worker(self, *options: str) -> subprocess.Popen[bytes]:
+    def _start_worker(self, name: str, *options: str) -> subprocess.Popen[bytes]:
+        url = f"{self.url}{'&' if '?' in self.url else '?'}application_name={name}"
         with (self.folder / "workers.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "irt_service", "worker", *options],
                 cwd=ROOT,
-                env={**os.environ, "DATABASE_URL": self.url},
+                env={**os.environ, "DATABASE_URL": url},
                 stdout=log,
                 stderr=log,
             )
 
     def _keep_killing(self) -> None:
-        """Kill workers at random, and start others in their places."""
+        """Kill workers at random, in the middle of a transaction, and start others instead."""
         chance = random.Random(self.plan.seed)  # noqa: S311 - no secret
         while not self._is_over.wait(chance.expovariate(1 / self.plan.kill_every_seconds)):
             number = chance.randrange(self.plan.workers)
-            self._processes[number].kill()
-            self._processes[number].wait()
-            self.kills += 1
-            self._processes[number] = self._start_worker()
+            if self._wait_until_busy(_name(number)):
+                time.sleep(chance.uniform(0.0, 0.02))
+                self._processes[number].kill()
+                self._processes[number].wait()
+                self.kills += 1
+                self._processes[number] = self._start_worker(_name(number))
+
+    def _wait_until_busy(self, worker: str) -> bool:
+        """Wait until a worker has claimed sessions, for some seconds at most."""
+        deadline = time.monotonic() + BUSY_WITHIN_SECONDS
+        while time.monotonic() < deadline and not self._is_over.is_set():
+            try:
+                with psycopg.connect(self.url, autocommit=True) as connection:
+                    while time.monotonic() < deadline and not self._is_over.is_set():
+                        row = connection.execute(_HAS_CLAIMS, [worker]).fetchone()
+                        if row is not None and row[0]:
+                            return True
+            except psycopg.OperationalError:
+                time.sleep(0.1)
+        return False
 
     def _restart(self) -> None:
         """Stop PostgreSQL and start it again; every other time without a word."""

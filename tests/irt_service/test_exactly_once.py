@@ -23,15 +23,15 @@ from warehouse.server import LocalServer
 BRIEF = Plan(
     sessions=400,
     hold_seconds=4.0,
-    pause_seconds=0.25,
-    kill_every_seconds=3.0,
+    pause_seconds=0.5,
+    kill_every_seconds=0.5,
     restarts=1,
 )
 LONG = Plan(
     sessions=5000,
     hold_seconds=60.0,
     pause_seconds=0.35,
-    kill_every_seconds=5.0,
+    kill_every_seconds=3.0,
     restarts=2,
 )
 FAST = {"fsync": "off", "shared_buffers": "128MB", "max_connections": "60"}

@@ -9,10 +9,12 @@ from sqlalchemy.engine import Engine
 
 from irt_service.scorer import Scorer
 from irt_service.settings import Settings
+from irt_service.store.deliveries import Patience, claim, lock_students
 from irt_service.worker import Worker
 from tests.conftest import Database
 from tests.irt_service.school import (
     DAY_ONE,
+    build,
     deliver,
     effective,
     effective_topics,
@@ -258,6 +260,45 @@ def test_two_workers_share_two_hundred_sessions_and_deal_with_each_once(school: 
         == 0
     )
     assert scalar(school, "select count(*) from irt.deliveries where status = 'scored'") == 200
+
+
+def test_updates_of_one_student_follow_each_other(school: Engine) -> None:
+    with school.begin() as connection:
+        deliver(connection, "s_2", "kim", DAY_ONE + timedelta(days=1), [("q_2", True)])
+    worker = Worker(school, Scorer(Settings()))
+    thread = Thread(target=worker.drain)
+    with school.begin() as other:
+        lock_students(other, ["kim"])
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive()
+        assert scalar(school, "select count(*) from irt.deliveries") == 0
+    thread.join()
+    assert set(effective(school)) == {("kim", "s_2", "run_1")}
+
+
+def test_a_session_that_another_worker_has_claimed_is_left_to_it(school: Engine) -> None:
+    with school.begin() as connection:
+        deliver(connection, "s_1", "kim", DAY_ONE, WORKED_ANSWERS)
+    patience = Patience(max_tries=3, retry_after=0.0)
+    with school.begin() as first, school.begin() as second:
+        assert [one.session_id for one in claim(first, ["s_1"], patience)] == ["s_1"]
+        assert claim(second, ["s_1"], patience) == []
+    assert drain(school).work.tally.sessions == 1
+
+
+def test_while_the_marts_are_built_anew_everything_is_read_from_staging(school: Engine) -> None:
+    with school.begin() as connection:
+        deliver(connection, "s_1", "kim", DAY_ONE, WORKED_ANSWERS)
+        deliver(connection, "s_2", "lee", DAY_ONE, WORKED_ANSWERS)
+    drain(school)
+    build(school)
+    with school.begin() as connection:
+        deliver(connection, "s_3", "kim", DAY_ONE + timedelta(days=1), [("q_4", True)])
+    with school.begin() as builder:
+        builder.execute(sa.text("lock table analytics.fct_sessions, analytics.fct_attempts"))
+        drain(school)
+    assert effective(school)["kim", "s_3", "run_1"][2] == len(WORKED_ANSWERS) + 1
 
 
 def test_a_session_is_scored_under_every_run_whose_days_it_reaches(school: Engine) -> None:
