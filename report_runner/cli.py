@@ -1,41 +1,29 @@
-"""`python -m report_runner weekly`: write the weekly student reports."""
+"""`python -m report_runner`: write the reports, list what is missing, delete what is old."""
 
 import argparse
 import os
-import sys
-import time
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
-from sqlalchemy import Engine
-from sqlalchemy.exc import ProgrammingError
-
-from report_runner import queries
 from report_runner.catalogue import LANGUAGES
+from report_runner.console import say
 from report_runner.errors import ReportError
-from report_runner.records import ItemBank, Week
-from report_runner.runner import Progress, run_weekly
-from report_runner.store import FileStore
-from report_runner.weekly import FORMATS, Outcome, WeeklyJob
-from warehouse.database import create_engine, require_reachable
+from report_runner.housekeeping import list_missing, prune
+from report_runner.weekly import FORMATS
+from report_runner.weekly_command import write_weekly
 from warehouse.errors import WarehouseError
-from warehouse.ledger import step
-from warehouse.settings import read_settings
 
-STEP = "generate-weekly-report"
-_FAILURES_SHOWN = 10
-_FAILURES_RECORDED = 100
-_UNDEFINED_TABLE = "42P01"
+_OUT_HELP = "folder that gets reports/ (default: the bucket S3_BUCKET, REPORTS_DIR, .warehouse)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0 when done, 1 when something failed, 2 on wrong usage."""
     options = _parser().parse_args(arguments)
     try:
-        return _weekly(options)
+        return int(options.run(options))
     except (ReportError, WarehouseError, OSError) as error:
-        _say(f"error: {error}")
+        say(f"error: {error}")
         return 1
 
 
@@ -48,13 +36,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Write the weekly report of every student who has KPIs in the week. "
         "Reports whose content did not change are left alone.",
     )
-    weekly.add_argument(
-        "--week", type=_monday, metavar="MONDAY", help="default: the last complete week"
-    )
+    _add_week_and_place(weekly)
     weekly.add_argument(
         "--student", action="append", metavar="ID", help="this student only (repeatable)"
     )
-    weekly.add_argument("--format", type=_choice(FORMATS), default=FORMATS, help="html,pdf")
     weekly.add_argument(
         "--language",
         type=_choice(LANGUAGES),
@@ -63,100 +48,44 @@ def _parser() -> argparse.ArgumentParser:
         help="languages on offer; a student whose profile names none of them gets the first",
     )
     weekly.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="folder that gets reports/ (default: REPORTS_DIR, else .warehouse)",
-    )
-    weekly.add_argument(
         "--processes", type=_positive, metavar="N", help="default: as many as are useful"
     )
+    weekly.set_defaults(run=write_weekly)
+    missing = commands.add_parser(
+        "missing",
+        help="what a week lacks",
+        description="List the reports that a week lacks; exit with 1 when there are any.",
+    )
+    _add_week_and_place(missing)
+    missing.add_argument(
+        "--recorded-only", action="store_true", help="believe the database about the store"
+    )
+    missing.set_defaults(run=list_missing)
+    prune_parser = commands.add_parser(
+        "prune",
+        help="delete reports older than the retention",
+        description="Delete the reports of weeks older than the newest week minus N.",
+    )
+    keep = os.environ.get("REPORTS_KEEP_WEEKS")
+    prune_parser.add_argument(
+        "--keep-weeks",
+        type=_positive,
+        metavar="N",
+        default=keep,
+        required=keep is None,
+        help="default: REPORTS_KEEP_WEEKS",
+    )
+    prune_parser.add_argument("--out", type=Path, metavar="DIR", help=_OUT_HELP)
+    prune_parser.set_defaults(run=prune)
     return parser
 
 
-def _weekly(options: argparse.Namespace) -> int:
-    engine = create_engine()
-    require_reachable(engine)
-    root = options.out or Path(os.environ.get("REPORTS_DIR") or read_settings().state)
-    began = time.monotonic()
-    week, student_ids, bank = _read_plan(engine, options.week, options.student)
-    if week is None or not student_ids:
-        if options.student:
-            raise ReportError(f"no weekly KPIs for {', '.join(options.student)} in that week")
-        _tell("No weekly KPIs to report on: nothing to do. `dbt build` makes them.")
-        return 0
-    job = WeeklyJob(week, options.format, options.language)
-    _say(
-        f"week of {week.week_start}, numbers as of {week.as_of_date}: {len(student_ids):,} students"
+def _add_week_and_place(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--week", type=_monday, metavar="MONDAY", help="default: the last complete week"
     )
-    with step(engine, STEP, lock=STEP, as_of_date=week.as_of_date) as run:
-        outcome = run_weekly(
-            engine,
-            root,
-            job,
-            bank,
-            student_ids,
-            processes=options.processes,
-            progress=Progress(len(student_ids)),
-        )
-        run.row_count = outcome.written
-        run.details.update(
-            week_start=week.week_start,
-            students=len(student_ids),
-            written=outcome.written,
-            unchanged=outcome.unchanged,
-            failed=len(outcome.failures),
-            failures=dict(sorted(outcome.failures.items())[:_FAILURES_RECORDED]),
-            out=str(root),
-        )
-        _summarise(engine, root, job, outcome, options.student, time.monotonic() - began)
-        if outcome.failures:
-            raise ReportError(
-                f"{len(outcome.failures):,} of {len(student_ids):,} reports failed; the others are "
-                "written. The reasons are above and in ops.pipeline_runs; run again when mended"
-            )
-    return 0
-
-
-def _read_plan(
-    engine: Engine, week_start: date | None, students: Sequence[str] | None
-) -> tuple[Week | None, list[str], ItemBank]:
-    try:
-        with engine.connect() as connection:
-            week = queries.read_week(connection, week_start)
-            ids = [] if week is None else queries.read_student_ids(connection, week, students)
-            bank = queries.read_item_bank(connection)
-    except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
-            raise ReportError(
-                "the marts are not there yet: run `dbt build` (or `make run`) first"
-            ) from error
-        raise
-    return week, ids, bank
-
-
-def _summarise(
-    engine: Engine,
-    root: Path,
-    job: WeeklyJob,
-    outcome: Outcome,
-    students: Sequence[str] | None,
-    seconds: float,
-) -> None:
-    for student_id, reason in sorted(outcome.failures.items())[:_FAILURES_SHOWN]:
-        _say(f"failed: student {student_id!r}: {reason}")
-    if len(outcome.failures) > _FAILURES_SHOWN:
-        _say(f"failed: and {len(outcome.failures) - _FAILURES_SHOWN:,} more")
-    last_day = job.week.week_start + timedelta(days=6)
-    state = "" if job.week.is_complete else f", complete to {job.week.as_of_date}"
-    _tell(
-        f"Reports of {job.week.week_start} to {last_day}{state}: {outcome.written:,} written, "
-        f"{outcome.unchanged:,} unchanged, {len(outcome.failures):,} failed, {seconds:.1f} s"
-    )
-    with engine.connect() as connection:
-        key = queries.find_richest(connection, job.week, job.formats[0], students)
-    if key is not None:
-        _tell(f"Open {FileStore(root).location(key)}")
+    command.add_argument("--format", type=_choice(FORMATS), default=FORMATS, metavar="html,pdf")
+    command.add_argument("--out", type=Path, metavar="DIR", help=_OUT_HELP)
 
 
 def _monday(value: str) -> date:
@@ -172,7 +101,7 @@ def _monday(value: str) -> date:
 
 def _positive(value: str) -> int:
     if not value.isdigit() or int(value) < 1:
-        raise argparse.ArgumentTypeError(f"{value!r} is not a number of processes")
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number above 0")
     return int(value)
 
 
@@ -188,11 +117,3 @@ class _choice:  # noqa: N801  used like a type in add_argument
         if unknown or not chosen:
             raise argparse.ArgumentTypeError(f"{value!r}: choose from {', '.join(self.known)}")
         return chosen
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")

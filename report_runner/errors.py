@@ -11,3 +11,7 @@ class ReportDataError(ReportError):
 
 class TemplateError(ReportError):
     """A template or a message catalogue that does not compile."""
+
+
+class StoreError(ReportError):
+    """The artifact store refuses, does not answer, or is full; the run ends and is resumed."""

@@ -5,6 +5,7 @@ changes, and only then.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -43,6 +44,87 @@ class StudentRecord:
     topics: Sequence[Row]
     goals: Sequence[Row]
     seen_items: frozenset[str]
+
+
+# The columns of each part of the inputs, in the order of the statement that reads it.
+_COLUMNS = {
+    "profile": ("display_name", "locale", "grade", "classroom_name"),
+    "weeks": (
+        "week_start", "as_of_date", "is_complete", "improvement_index", "improvement_basis",
+        "time_efficiency", "recovery_rate", "engagement", "goal_probability", "theta",
+        "standard_error", "run_id",
+    ),
+    "detail": (
+        "goal_topic_id", "goal_target_theta", "goal_target_date", "median_time_recent_ms",
+        "median_time_previous_ms", "recovery_attempt_count",
+    ),
+    "activity": ("week_start", "attempt_count", "graded_count", "correct_count", "day_count"),
+    "topics": (
+        "topic_id", "attempt_count", "graded_count", "correct_count", "strength", "theta",
+        "theta_basis",
+    ),
+    "goals": (
+        "topic_id", "target_theta", "target_date", "priority", "theta", "standard_error", "basis",
+        "probability", "is_primary",
+    ),
+}  # fmt: skip
+_DATES = frozenset({"week_start", "as_of_date", "goal_target_date", "target_date"})
+# JSON writes 1.0 as 1, and what is no number as text.
+_FLOATS = frozenset(
+    {"improvement_index", "time_efficiency", "recovery_rate", "engagement", "goal_probability"}
+    | {"theta", "standard_error", "goal_target_theta", "target_theta", "probability"}
+    | {"median_time_recent_ms", "median_time_previous_ms"}
+)
+
+
+@dataclass(frozen=True)
+class StudentInputs:
+    """One student's rows as the database wrote them, a JSON text per part."""
+
+    student_id: str
+    parts: Mapping[str, str]
+
+    @property
+    def locale(self) -> str:
+        """Return the locale of the student's profile, empty without one."""
+        rows = self._rows("profile")
+        return str(rows[0]["locale"] or "") if rows else ""
+
+    def digest(self, *context: str) -> str:
+        """Return a hash of every part and of `context`; no clock is among them."""
+        texts = [*context, self.student_id]
+        for name in (*_COLUMNS, "seen"):
+            texts.append(self.parts.get(name, ""))
+        return hashlib.sha256("\x1e".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def record(self) -> StudentRecord:
+        """Take the texts apart."""
+        first: list[Row] = [{}]
+        return StudentRecord(
+            student_id=self.student_id,
+            profile=(self._rows("profile") or first)[0],
+            weeks=self._rows("weeks"),
+            detail=(self._rows("detail") or first)[0],
+            activity={row["week_start"]: row for row in self._rows("activity")},
+            topics=self._rows("topics"),
+            goals=self._rows("goals"),
+            seen_items=frozenset(json.loads(self.parts.get("seen", "[]"))),
+        )
+
+    def _rows(self, name: str) -> list[Row]:
+        columns = _COLUMNS[name]
+        return [
+            {column: _value(column, value) for column, value in zip(columns, row, strict=True)}
+            for row in json.loads(self.parts.get(name, "[]"))
+        ]
+
+
+def _value(column: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if column in _DATES:
+        return date.fromisoformat(value)
+    return float(value) if column in _FLOATS else value
 
 
 @dataclass(frozen=True)

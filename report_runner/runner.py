@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from pathlib import Path
 from typing import TextIO
 
 from sqlalchemy import Engine
 
+from report_runner.places import Place
 from report_runner.records import ItemBank
-from report_runner.store import FileStore
+from report_runner.store import Store, open_store
 from report_runner.weekly import Outcome, WeeklyJob, write_chunk
 from warehouse.database import create_engine
 
@@ -29,7 +29,7 @@ _TERMINAL_EVERY_SECONDS, _LOG_EVERY_SECONDS = 0.2, 5.0
 
 def run_weekly(
     engine: Engine,
-    root: Path,
+    place: Place,
     job: WeeklyJob,
     bank: ItemBank,
     student_ids: Sequence[str],
@@ -37,7 +37,7 @@ def run_weekly(
     processes: int | None = None,
     progress: Callable[[Outcome, int], None] = lambda _outcome, _done: None,
 ) -> Outcome:
-    """Write the reports of all `student_ids` below `root`; return what became of them."""
+    """Write the reports of all `student_ids` at `place`; return what became of them."""
     chunks = [
         student_ids[start : start + CHUNK_SIZE] for start in range(0, len(student_ids), CHUNK_SIZE)
     ]
@@ -46,9 +46,9 @@ def run_weekly(
         processes = max(1, min(os.cpu_count() or 1, useful))
     total, done = Outcome(), 0
     for outcome, count in (
-        _one_process(engine, root, job, bank, chunks)
+        _one_process(engine, place, job, bank, chunks)
         if processes == 1
-        else _several_processes(engine, root, job, bank, chunks, processes)
+        else _several_processes(engine, place, job, bank, chunks, processes)
     ):
         total.add(outcome)
         done += count
@@ -57,16 +57,16 @@ def run_weekly(
 
 
 def _one_process(
-    engine: Engine, root: Path, job: WeeklyJob, bank: ItemBank, chunks: Sequence[Sequence[str]]
+    engine: Engine, place: Place, job: WeeklyJob, bank: ItemBank, chunks: Sequence[Sequence[str]]
 ) -> Iterator[tuple[Outcome, int]]:
-    store = FileStore(root)
+    store = open_store(place)
     for chunk in chunks:
         yield write_chunk(engine, store, job, bank, chunk), len(chunk)
 
 
 def _several_processes(
     engine: Engine,
-    root: Path,
+    place: Place,
     job: WeeklyJob,
     bank: ItemBank,
     chunks: Sequence[Sequence[str]],
@@ -77,7 +77,7 @@ def _several_processes(
         processes,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin_worker,
-        initargs=(url, root, job, bank, os.getpid()),
+        initargs=(url, place, job, bank, os.getpid()),
     )
     waiting = iter(chunks)
     pending: dict[Future[Outcome], int] = {}
@@ -97,12 +97,12 @@ def _several_processes(
         executor.shutdown(cancel_futures=True)
 
 
-_worker: tuple[Engine, FileStore, WeeklyJob, ItemBank] | None = None
+_worker: tuple[Engine, Store, WeeklyJob, ItemBank] | None = None
 
 
-def _begin_worker(url: str, root: Path, job: WeeklyJob, bank: ItemBank, parent: int) -> None:
+def _begin_worker(url: str, place: Place, job: WeeklyJob, bank: ItemBank, parent: int) -> None:
     global _worker  # noqa: PLW0603  a process's own state, set once before its first chunk
-    _worker = (create_engine(url), FileStore(root), job, bank)
+    _worker = (create_engine(url), open_store(place), job, bank)
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
 
 

@@ -2,9 +2,16 @@
 
 import hashlib
 import re
-from datetime import date
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
+
+from sqlalchemy import Connection
+
+from report_runner.artifacts import find_artifact
+from report_runner.places import CONTENT_TYPES, Place, read_place
+from report_runner.s3 import S3Store
 
 # Ids of this form stay as they are; everything else is named by a readable stub and a hash.
 # A dot never occurs in a plain id, so the two forms cannot meet; upper case is hashed because
@@ -14,11 +21,13 @@ _UNSAFE = re.compile(r"[^a-z0-9_-]+")
 _STUB_LENGTH = 40
 _HASH_LENGTH = 32
 
-CONTENT_TYPES = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
+LINK_SECONDS = 900
 
 
 class Store(Protocol):
     """A place for objects: a folder here, a bucket elsewhere."""
+
+    uploads_at_once: int
 
     def put(self, key: str, data: bytes) -> None:
         """Store `data` under `key`, whole or not at all, replacing what was there."""
@@ -26,12 +35,23 @@ class Store(Protocol):
     def size(self, key: str) -> int | None:
         """Return the size of the object in bytes, None when there is none."""
 
+    def holds(self, key: str, size: int) -> bool:
+        """Say whether an object that was recorded is there, as far as that is cheap to know."""
+
+    def delete(self, key: str) -> None:
+        """Delete the object, if it is there."""
+
     def location(self, key: str) -> str:
         """Return where a person finds the object."""
+
+    def link(self, key: str, seconds: int) -> str:
+        """Return an address at which the object can be read for `seconds`."""
 
 
 class FileStore:
     """Objects as files below a folder."""
+
+    uploads_at_once = 1
 
     def __init__(self, root: Path) -> None:
         """Keep objects below `root`; folders are made when they are needed."""
@@ -55,6 +75,23 @@ class FileStore:
         except FileNotFoundError:
             return None
 
+    def holds(self, key: str, size: int) -> bool:
+        """Say whether the file is there with this size: one look at the folder."""
+        return self.size(key) == size
+
+    def delete(self, key: str) -> None:
+        """Delete the file, and the folders that it leaves empty."""
+        path = self.root / key
+        path.unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder == self.root or not folder.exists() or any(folder.iterdir()):
+                break
+            folder.rmdir()
+
+    def link(self, key: str, _seconds: int) -> str:
+        """Return the file's URI; the folder's permissions say who can read it."""
+        return (self.root / key).resolve().as_uri()
+
     def location(self, key: str) -> str:
         """Return the path, from the working directory where it lies below it."""
         path = (self.root / key).resolve()
@@ -75,3 +112,46 @@ def safe_id(identifier: str) -> str:
 def report_key(student_id: str, week_start: date, file_format: str) -> str:
     """Return the key of one student's report of one week."""
     return f"reports/{safe_id(student_id)}/{week_start.isoformat()}/report.{file_format}"
+
+
+def open_store(place: Place) -> Store:
+    """Return the store at `place`."""
+    return S3Store(place) if place.bucket else FileStore(place.root or Path())
+
+
+@dataclass(frozen=True)
+class Link:
+    """An address at which one report can be read until it expires."""
+
+    url: str
+    expires_at: datetime
+    content_type: str
+    sha256: str
+
+
+def link(
+    connection: Connection,
+    student_id: str,
+    week_start: date,
+    file_format: str = "html",
+    *,
+    store: Store | None = None,
+    seconds: int = LINK_SECONDS,
+) -> Link | None:
+    """Return a link to a student's report of a week, None when there is no such report.
+
+    Without `store` the one of the environment is opened; a service keeps its own.
+
+    Raises:
+        StoreError: the store cannot sign.
+    """
+    artifact = find_artifact(connection, student_id, week_start, file_format)
+    if artifact is None:
+        return None
+    opened = open_store(read_place()) if store is None else store
+    return Link(
+        url=opened.link(artifact.object_key, seconds),
+        expires_at=datetime.now(UTC) + timedelta(seconds=seconds),
+        content_type=CONTENT_TYPES[artifact.format],
+        sha256=artifact.sha256,
+    )

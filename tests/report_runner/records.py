@@ -1,4 +1,4 @@
-"""A student's record without a database, as `read_records` would return it."""
+"""A student's record without a database, as `StudentInputs.record` returns it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from report_runner import queries
 from report_runner.catalogue import LANGUAGES
+from report_runner.places import Place
 from report_runner.runner import run_weekly
 from report_runner.weekly import Outcome, WeeklyJob
 from tests.conftest import Database
@@ -30,7 +31,7 @@ def run(database: Database, root: Path, **options: Any) -> Outcome:
         bank = queries.read_item_bank(connection)
         students = queries.read_student_ids(connection, week)
     job = WeeklyJob(week, options.pop("formats", ("html",)), languages)
-    return run_weekly(database.engine, root, job, bank, students, **options)
+    return run_weekly(database.engine, Place(root=root), job, bank, students, **options)
 
 
 def report_path(root: Path, student_id: str) -> Path:
