@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from irt_service.compiled import compiled
 from irt_service.errors import InvalidInputError
+from irt_service.lanes import AHEAD, sum_rows
 from irt_service.parallel import block_runner, even_blocks
 from irt_service.quadrature import Grid, normal_grid
 
@@ -27,8 +28,7 @@ Index = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
 Grades = npt.NDArray[np.int8]
 
-BATCH = 8  # probabilities that are multiplied before a logarithm is taken
-STEEPEST = 75.0  # |a (theta - b)| up to which BATCH probabilities multiply without underflow
+LARGEST_EXPONENT = 600.0  # products of probabilities stay within exp of it; exp(709) is infinite
 TABLE_PAYS = 4  # a table of log probabilities pays from this many responses per item on
 BLOCK = 8192  # students per task
 
@@ -59,13 +59,15 @@ def log_probability(slope: float, intercept: float, guessing: float, theta: floa
 def _multiply(
     line: tuple[float, float], fraction: tuple[float, float], theta: Floats, product: Floats
 ) -> None:
-    """Multiply `product` by (f0 + f1 x) / (1 + x), x = exp(-slope theta - intercept).
+    """Multiply product[0] by f0 + f1 x and product[1] by 1 + x, x = exp(-slope theta - intercept).
 
-    P(correct) is that with f = (1, c), P(incorrect) with (0, 1 - c). The nodes are equally
+    Their ratio is P(correct) with f = (1, c), P(incorrect) with (0, 1 - c). The nodes are equally
     spaced, so x is a geometric series, taken in four interleaved parts.
     """
     slope, intercept = line
     f0, f1 = fraction
+    numerator = product[0]
+    denominator = product[1]
     ratio = math.exp(-slope * (theta[1] - theta[0]))
     ratio2 = ratio * ratio
     ratio4 = ratio2 * ratio2
@@ -74,10 +76,14 @@ def _multiply(
     x2 = x0 * ratio2
     x3 = x1 * ratio2
     for q in range(0, len(theta), 4):
-        product[q] *= (f0 + f1 * x0) / (1.0 + x0)
-        product[q + 1] *= (f0 + f1 * x1) / (1.0 + x1)
-        product[q + 2] *= (f0 + f1 * x2) / (1.0 + x2)
-        product[q + 3] *= (f0 + f1 * x3) / (1.0 + x3)
+        numerator[q] *= f0 + f1 * x0
+        numerator[q + 1] *= f0 + f1 * x1
+        numerator[q + 2] *= f0 + f1 * x2
+        numerator[q + 3] *= f0 + f1 * x3
+        denominator[q] *= 1.0 + x0
+        denominator[q + 1] *= 1.0 + x1
+        denominator[q + 2] *= 1.0 + x2
+        denominator[q + 3] *= 1.0 + x3
         x0 *= ratio4
         x1 *= ratio4
         x2 *= ratio4
@@ -106,9 +112,10 @@ def _summarise(log_posterior: Floats, nodes: Floats) -> tuple[float, float]:
 
 @compiled
 def _add_logarithms(product: Floats, log_posterior: Floats) -> None:
-    for q in range(len(product)):
-        log_posterior[q] += math.log(product[q])
-        product[q] = 1.0
+    for q in range(len(log_posterior)):
+        log_posterior[q] += math.log(product[0, q] / product[1, q])
+        product[0, q] = 1.0
+        product[1, q] = 1.0
 
 
 @compiled
@@ -128,7 +135,7 @@ def _score_direct(
     """
     stride = grid.shape[1]
     theta = np.empty(stride)
-    product = np.ones(stride)
+    product = np.ones((2, stride))
     log_posterior = np.empty(stride)
     for i in range(start, stop):
         mean = prior[i % len(prior), 0]
@@ -140,7 +147,7 @@ def _score_direct(
         for q in range(stride):
             theta[q] = mean + sd * grid[0, q]
             log_posterior[q] = grid[1, q]
-        pending = 0
+        exponent = 0.0
         for k in range(rows.indptr[i], rows.indptr[i + 1]):
             j = rows.items[k]
             slope = bank[j, 0]
@@ -148,20 +155,21 @@ def _score_direct(
             guessing = bank[j, 2]
             low = abs(slope * theta[0] + intercept)
             high = abs(slope * theta[stride - 1] + intercept)
-            if not max(low, high) < STEEPEST:
+            more = max(low, high) - math.log1p(-guessing)
+            if not more < LARGEST_EXPONENT:
                 for q in range(stride):
                     log_posterior[q] += log_probability(
                         slope, intercept, guessing, theta[q], rows.correct[k]
                     )
                 continue
+            if exponent + more > LARGEST_EXPONENT:
+                _add_logarithms(product, log_posterior)
+                exponent = 0.0
+            exponent += more
             if rows.correct[k] == 1:
                 _multiply((slope, intercept), (1.0, guessing), theta, product)
             else:
                 _multiply((slope, intercept), (0.0, 1.0 - guessing), theta, product)
-            pending += 1
-            if pending == BATCH:
-                _add_logarithms(product, log_posterior)
-                pending = 0
         _add_logarithms(product, log_posterior)
         z, spread = _summarise(log_posterior, grid[0])
         out[i, 0] = mean + sd * z
@@ -199,19 +207,44 @@ def add_rows(table: Floats, rows: Rows, i: int, total: Floats) -> None:
 
 
 @compiled
+def longest_row(rows: Rows, start: int, stop: int) -> int:
+    """Most answers of one student."""
+    longest = 0
+    for i in range(start, stop):
+        longest = max(longest, rows.indptr[i + 1] - rows.indptr[i])
+    return longest
+
+
+@compiled
+def find_rows(rows: Rows, i: int, stride: int, starts: Codes) -> int:
+    """Where the table rows of student i's answers begin; returns how many."""
+    first = rows.indptr[i]
+    count: int = rows.indptr[i + 1] - first
+    width = np.int32(stride)
+    for k in range(count):
+        starts[k] = (
+            rows.items[first + k] * np.int32(2) + np.int32(rows.correct[first + k])
+        ) * width
+    return count
+
+
+@compiled
 def _score_table(
     table: Floats, rows: Rows, prior: Floats, grid: Floats, out: Floats, start: int, stop: int
 ) -> None:
     """Score students start:stop from a table of log probabilities on the shared grid."""
-    log_posterior = np.empty(grid.shape[1])
+    stride = grid.shape[1]
+    flat = table.reshape(-1)
+    log_posterior = np.empty(stride)
+    starts = np.zeros(longest_row(rows, start, stop) + AHEAD, np.int32)
     for i in range(start, stop):
         if rows.indptr[i] == rows.indptr[i + 1]:
             out[i, 0] = prior[0, 0]
             out[i, 1] = prior[0, 1]
             continue
-        for q in range(len(log_posterior)):
+        for q in range(stride):
             log_posterior[q] = grid[1, q]
-        add_rows(table, rows, i, log_posterior)
+        sum_rows(log_posterior, 0, stride, flat, starts, find_rows(rows, i, stride, starts))
         z, spread = _summarise(log_posterior, grid[0])
         out[i, 0] = prior[0, 0] + prior[0, 1] * z
         out[i, 1] = prior[0, 1] * spread

@@ -26,11 +26,11 @@ from irt_service.lanes import AHEAD, exponentiate_lane, spread_rows, sum_rows
 from irt_service.parallel import RunBlocks, even_blocks
 from irt_service.quadrature import LANE, Grid
 from irt_service.responses import ResponseMatrix
-from irt_service.scoring import Rows, log_probability
+from irt_service.scoring import Rows, find_rows, log_probability, longest_row
 
 Floats = npt.NDArray[np.float64]
 Windows = npt.NDArray[np.int16]
-Codes = npt.NDArray[np.int32]
+Places = npt.NDArray[np.int32]
 Numbers = npt.NDArray[Any]  # float64 or float32; the kernels are compiled for both
 
 RESPONSES_PER_BLOCK = 30_000
@@ -97,30 +97,8 @@ class Expectation:
 
 
 @compiled
-def longest_row(rows: Rows, start: int, stop: int) -> int:
-    """Most answers of one student."""
-    longest = 0
-    for i in range(start, stop):
-        longest = max(longest, rows.indptr[i + 1] - rows.indptr[i])
-    return longest
-
-
-@compiled
-def find_rows(rows: Rows, i: int, stride: int, starts: Codes) -> int:
-    """Where the table rows of student i's answers begin; returns how many."""
-    first = rows.indptr[i]
-    count: int = rows.indptr[i + 1] - first
-    width = np.int32(stride)
-    for k in range(count):
-        starts[k] = (
-            rows.items[first + k] * np.int32(2) + np.int32(rows.correct[first + k])
-        ) * width
-    return count
-
-
-@compiled
 def add_log_weights(
-    table: Numbers, starts: Codes, count: int, prior: Numbers, posterior: Numbers, window: Any
+    table: Numbers, starts: Places, count: int, prior: Numbers, posterior: Numbers, window: Any
 ) -> float:
     """posterior = log prior + log likelihood inside the window; returns the largest."""
     low, high = window

@@ -11,16 +11,14 @@ import numpy.typing as npt
 from irt_service.compiled import compiled
 from irt_service.engines.derivatives import PARAMETERS
 from irt_service.engines.expectation import (
-    Codes,
     Numbers,
+    Places,
     add_log_weights,
     add_weighted,
-    find_rows,
-    longest_row,
     normalise,
 )
 from irt_service.lanes import AHEAD, multiply_rows, spread_rows
-from irt_service.scoring import Rows
+from irt_service.scoring import Rows, find_rows, longest_row
 
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
@@ -48,7 +46,7 @@ def _posterior(
     grid: Numbers,
     kept: float,
     i: int,
-    starts: Codes,
+    starts: Places,
     posterior: Numbers,
 ) -> tuple[float, int, int]:
     """Posterior of student i; returns the log likelihood and the nodes that matter."""
