@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from irt_service import summaries
 from irt_service.anchoring import FIXED, LINKINGS
+from irt_service.api import commands as http
 from irt_service.calibrate import Request, calibrate, describe_input, estimate, read_input
 from irt_service.engines import engine_named
 from irt_service.engines.base import (
@@ -173,6 +174,8 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(command=_publish)
     one.add_argument("run", nargs="?", metavar="RUN")
     one.add_argument("--roll-back", action="store_true", help="revoke the latest publication")
+
+    http.add_commands(commands)
     return parser
 
 

@@ -139,7 +139,7 @@ def runs(rows: Sequence[Row[Any]]) -> str:
         )
         for row in rows
     ]
-    lines = _columns([header, *table], right={5, 6, 7, 8})
+    lines = columns([header, *table], right={5, 6, 7, 8})
     notes = [f"{row.run_id}: {reason}" for row in rows for reason in row.reasons]
     return "\n".join([*lines, *notes])
 
@@ -152,7 +152,7 @@ def parked(deliveries: Sequence[Parked]) -> str:
          one.reason)
         for one in deliveries
     ]  # fmt: skip
-    return "\n".join(_columns([header, *table], right={2}))
+    return "\n".join(columns([header, *table], right={2}))
 
 
 def describe_database_error(error: DBAPIError) -> str:
@@ -173,7 +173,8 @@ def _aligned(rows: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"{name:<15} {value}" for name, value in rows)
 
 
-def _columns(table: Sequence[Sequence[str]], right: set[int]) -> list[str]:
+def columns(table: Sequence[Sequence[str]], right: set[int]) -> list[str]:
+    """The lines of a table; columns in `right` are aligned to the right."""
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     return [
         "  ".join(

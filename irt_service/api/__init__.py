@@ -1,0 +1,1 @@
+"""The HTTP service: abilities, calibrations and runs for the exam application."""
