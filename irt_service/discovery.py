@@ -80,6 +80,10 @@ class Discovery:
         if not self.rest and self._all.is_due():
             self.compare(connection)
 
+    def due_in(self) -> float:
+        """Seconds until there is reason to look again."""
+        return max(0.0, min(self._late.next_at, self._all.next_at) - time.monotonic())
+
     def compare(self, connection: Connection) -> int:
         """Compare every result; returns how many were found."""
         begun = time.monotonic()

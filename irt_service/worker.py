@@ -100,7 +100,8 @@ class Worker:
                     if ears.open():
                         discovery.look_everywhere()
                     is_idle = self._turn(discovery)
-                    discovery.hear(ears.wait(poll_seconds if is_idle else 0.0, self.stop))
+                    pause = poll_seconds if self.work.waits_for_run else discovery.due_in()
+                    discovery.hear(ears.wait(pause if is_idle else 0.0, self.stop))
                     wait = _FIRST_WAIT_SECONDS
                 except (DBAPIError, psycopg.Error) as error:
                     self._disconnect()
