@@ -275,7 +275,7 @@ class ExpectationStep:
         weights = np.ones(n_persons) if responses.weights is None else responses.weights
         windows = np.zeros((n_persons, 2), np.int16)
         windows[:, 1] = stride
-        self._persons = Persons(weights, windows)
+        self.persons = Persons(weights, windows)
 
     def __call__(self, bank: Floats, mean: float, sd: float) -> Expectation:
         """Posterior expectations at the parameters `bank` (a, d, c) and theta ~ N(mean, sd^2)."""
@@ -293,7 +293,7 @@ class ExpectationStep:
             for part in sums:
                 part.fill(0.0)
             self._log_likelihoods[number] = _expect(
-                flat, self.rows, self._persons, scaled, limits, sums, start, stop
+                flat, self.rows, self.persons, scaled, limits, sums, start, stop
             )
 
         answered = np.empty((len(bank), self.grid.stride))
