@@ -112,7 +112,8 @@ class ResponseMatrix:
         Students keep their order and may have no response at all.
 
         Raises:
-            InvalidInputError: a value other than 0, 1 and NaN, or shapes that do not agree.
+            InvalidInputError: a value other than 0, 1 and NaN, shapes that do not agree, a
+                weight that is negative or not finite.
         """
         table = np.asarray(values, dtype=np.float64)
         shape = (len(person_ids) if person_ids is not None else len(table), len(item_ids))
@@ -122,15 +123,16 @@ class ResponseMatrix:
             )
         rows, columns = np.nonzero(~np.isnan(table))
         names = person_ids if person_ids is not None else [str(i + 1) for i in range(len(table))]
+        people = np.array(names, dtype=object)
         return ResponseMatrix(
-            np.array(names, dtype=object),
+            people,
             np.array(item_ids, dtype=object),
             np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(table)))]).astype(
                 np.int64
             ),
             columns.astype(np.int32),
             _grades(table[rows, columns]),
-            None if weights is None else np.asarray(weights, dtype=np.float64),
+            None if weights is None else _checked_weights(weights, people),
         )
 
     def item_counts(self) -> Index:
@@ -351,7 +353,15 @@ def _weights(weights: dict[str, float] | None, person_ids: Strings) -> Floats | 
     missing = [person for person in person_ids if person not in weights]
     if missing:
         raise InvalidInputError("students without a weight", _examples(missing))
-    values = np.array([weights[person] for person in person_ids], dtype=np.float64)
+    return _checked_weights([weights[person] for person in person_ids], person_ids)
+
+
+def _checked_weights(weights: npt.ArrayLike, person_ids: Strings) -> Floats:
+    values = np.asarray(weights, dtype=np.float64)
+    if values.shape != person_ids.shape:
+        raise InvalidInputError(
+            "every student needs one weight", f"{values.shape} for {len(person_ids)} students"
+        )
     wrong = ~(np.isfinite(values) & (values >= 0))
     if wrong.any():
         raise InvalidInputError(

@@ -14,12 +14,16 @@ Floats = npt.NDArray[np.float64]
 
 NO_MAXIMUM = "no_finite_maximum: the curve grew steeper than the grid resolves"
 NEGATIVE_DISCRIMINATION = "negative_discrimination"
+LOW_DISCRIMINATION = "low_discrimination"
 EXTREME_DISCRIMINATION = "extreme_discrimination"
 EXTREME_DIFFICULTY = "extreme_difficulty"
 NOT_IDENTIFIED = "not_identified"
+FEW_RESPONSES = "few_responses"
 
+SMALLEST_DISCRIMINATION = 0.1  # where a prior forbids a below 0, a wrong key ends up here
 LARGEST_DISCRIMINATION = 4.0
 LARGEST_DIFFICULTY = 6.0
+FEWEST_RESPONSES = 100
 
 
 def _difficulty(points: Floats) -> Floats:
@@ -31,11 +35,15 @@ def _difficulty(points: Floats) -> Floats:
 def _flags(
     problem: Problem, points: Floats, difficulty: Floats, covariance: Floats
 ) -> tuple[tuple[str, ...], ...]:
+    a = points[:, 0]
+    has_few = problem.responses.item_counts() < FEWEST_RESPONSES
     rules = (
-        (NEGATIVE_DISCRIMINATION, points[:, 0] < 0),
-        (EXTREME_DISCRIMINATION, np.abs(points[:, 0]) > LARGEST_DISCRIMINATION),
+        (NEGATIVE_DISCRIMINATION, a < 0),
+        (LOW_DISCRIMINATION, (a >= 0) & (a < SMALLEST_DISCRIMINATION)),
+        (EXTREME_DISCRIMINATION, np.abs(a) > LARGEST_DISCRIMINATION),
         (EXTREME_DIFFICULTY, ~(np.abs(difficulty) <= LARGEST_DIFFICULTY)),
         (NOT_IDENTIFIED, problem.is_free & np.isnan(covariance[:, 1, 1])),
+        (FEW_RESPONSES, problem.is_free & has_few),
     )
     return tuple(tuple(name for name, holds in rules if holds[j]) for j in range(len(points)))
 
@@ -93,6 +101,11 @@ def assemble(
             "the observed information has no inverse: the responses do not identify every "
             "parameter, so the estimates are not to be used"
         )
+    elif errors is not None:
+        at_fault = problem.is_free & np.isnan(covariance[:, 1, 1])
+        if at_fault.any():
+            names = ", ".join(str(item) for item in problem.responses.item_ids[at_fault])
+            warnings.append(f"the responses do not identify these items: {names}")
     latent = np.full((2, 2), np.nan) if errors is None else errors.latent_covariance
     is_maximum = errors is None or errors.is_positive_definite
     responses = problem.responses

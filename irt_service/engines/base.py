@@ -2,6 +2,10 @@
 
 The metric is logistic with D = 1 throughout: P(correct) = c + (1 - c) / (1 + exp(-a (theta - b))),
 d = -a b. Engines differ in how they estimate, not in what they report.
+
+Room for more than two categories: a response is a small integer, and the native engine's tables
+have a row per item and response, found in one place (`scoring.find_rows`). A model with more adds
+its rows and its parameters beside these; the two-category ones stay as they are.
 """
 
 from __future__ import annotations
@@ -155,12 +159,14 @@ class Calibration:
         se_discrimination: NaN where it was not computed, the item is fixed or the information
             has no inverse; so are the other standard errors.
         cov_ab: covariance of the estimates of a and b; NaN where either has no standard error.
-        flags: per item; empty when there is nothing to say.
+        flags: per item, what to beware of (names in assembly.py); empty when there is nothing
+            to say. The numbers are as estimated all the same: nothing is clamped.
         prior_mean: mean of theta in this population (0 unless the latent distribution is free).
         log_likelihood: marginal, of the responses alone; log_prior is apart.
         information: how the standard errors were made: 'full', 'per-item blocks' or 'none'.
         is_converged: the change fell below the tolerance, and, where standard errors were
-            asked for, the observed information is positive definite.
+            asked for, the observed information is positive definite, but for a few items that
+            are flagged and have none.
         warnings: what a reader must know before using the numbers.
     """
 

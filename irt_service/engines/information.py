@@ -36,6 +36,7 @@ from irt_service.engines.expectation import (
     block_count,
     fill_log_table,
 )
+from irt_service.engines.inversion import MOST_AT_FAULT, inverse_of, inverse_of_the_rest
 from irt_service.engines.louis import (
     LATENT,
     Missing,
@@ -53,7 +54,6 @@ Index = npt.NDArray[np.int64]
 
 MOST_FULL_BLOCKS = 8
 MOST_ITEM_BLOCKS = 16
-SINGULAR = 1e-8  # a smallest eigenvalue below this share of the largest counts as 0
 
 DEFINED_SCALES = {Scale.IDENTIFIED, Scale.HELD, Scale.RASCH}
 
@@ -68,7 +68,7 @@ class StandardErrors:
         item_covariance: (J, 3, 3); NaN where there is no inverse, 0 for what is held.
         latent_covariance: (2, 2) of mean and variance; NaN when they are not estimated.
         log_likelihood: at the estimate.
-        is_positive_definite: whether the information (or every block) has an inverse.
+        is_positive_definite: whether the information has an inverse, but for a few items (NaN).
         method: 'full' or 'per-item blocks'.
     """
 
@@ -206,28 +206,6 @@ def _prior_information(
     return information
 
 
-def _inverse(information: Floats) -> Floats:
-    """Inverses of symmetric matrices (..., p, p); NaN where one is not positive definite.
-
-    The matrix is judged after scaling to a unit diagonal.
-    """
-    diagonal = np.diagonal(information, axis1=-2, axis2=-1)
-    is_usable = np.asarray(
-        np.isfinite(information).all(axis=(-2, -1)) & (diagonal > 0).all(axis=-1)
-    )
-    if not diagonal.size:
-        return np.empty_like(information)
-    safe = np.where(is_usable[..., None], diagonal, 1.0)
-    scale = 1.0 / np.sqrt(safe)
-    outer = scale[..., :, None] * scale[..., None, :]
-    plain = np.where(is_usable[..., None, None], information, np.eye(diagonal.shape[-1]))
-    values, vectors = np.linalg.eigh(plain * outer)
-    is_usable &= values[..., 0] > SINGULAR * values[..., -1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = (vectors / values[..., None, :]) @ np.swapaxes(vectors, -1, -2) * outer
-    return np.where(is_usable[..., None, None], inverse, np.nan)
-
-
 def standard_errors(
     problem: Problem, estimate: Estimate, settings: CalibrationSettings, run: RunBlocks
 ) -> StandardErrors:
@@ -304,7 +282,7 @@ def _scale_uncertainty(
     by_blocks = np.einsum("jrk,jrs,jsl->kl", directions, blocks, directions)[:used, :used]
     # In the Rasch model theta has the variance sd^2, and its mean the score theta / sd^2.
     by_students = latent[:used, :used] / estimate.sd**4
-    gain = _inverse(by_students) - _inverse(by_blocks)
+    gain = inverse_of(by_students) - inverse_of(by_blocks)
     values, vectors = np.linalg.eigh(np.where(np.isfinite(gain), gain, 0.0))
     positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
     directions = directions[..., :used]
@@ -334,9 +312,13 @@ def _from_full(
     spread = np.eye(len(information))
     if settings.model is Model.ONE_PL:
         spread = _shared_slope(free)
-    inverse = _inverse(spread.T @ information @ spread)
+    inverse = inverse_of(spread.T @ information @ spread)
+    if np.isnan(inverse).any() and settings.model is not Model.ONE_PL:
+        inverse = inverse_of_the_rest(information, np.argwhere(free)[:, 0], n_items)
+    is_positive = bool(np.isfinite(inverse).any())
     size = len(information)
-    whole = spread @ inverse @ spread.T
+    # The other models' spread is the identity, which NaN would not survive.
+    whole = spread @ inverse @ spread.T if settings.model is Model.ONE_PL else inverse
     items = np.zeros((n_items, PARAMETERS, PARAMETERS))
     latent = np.full((LATENT, LATENT), np.nan)
     places = np.full(free.shape, -1, np.int64)
@@ -347,7 +329,6 @@ def _from_full(
     at = places[-1][free[-1]]
     keep = np.flatnonzero(free[-1])
     latent[np.ix_(keep, keep)] = whole[np.ix_(at, at)]
-    is_positive = bool(np.isfinite(inverse).all())
     return StandardErrors(items, latent, log_likelihood, is_positive, "full")
 
 
@@ -382,8 +363,9 @@ def _from_blocks(
         items[estimated, 1, 1] = d_variance + (mixed * d_variance) ** 2 * slope_variance
     else:
         keep = free[estimated[0]]
-        inverse = _inverse(blocks[np.ix_(estimated, keep, keep)])
-        is_positive = bool(np.isfinite(inverse).all())
+        inverse = inverse_of(blocks[np.ix_(estimated, keep, keep)])
+        at_fault = np.isnan(inverse).any(axis=(1, 2))
+        is_positive = bool(at_fault.mean() <= MOST_AT_FAULT)
         items[np.ix_(estimated, keep, keep)] = inverse
     latent = np.full((LATENT, LATENT), np.nan)
     return StandardErrors(items, latent, log_likelihood, is_positive, "per-item blocks")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from irt_service.engines import engine_named
 from irt_service.engines.base import Calibration, CalibrationSettings, Model, Progress
 from irt_service.engines.estimation import MANY_RESPONSES
-from irt_service.errors import InsufficientDataError
+from irt_service.errors import InsufficientDataError, InvalidInputError
 from irt_service.responses import ResponseMatrix
 from tests.irt_service.reference_cases import lsat7, patterns_of_lsat7
 from tests.irt_service.simulation import simulate
@@ -36,6 +36,26 @@ def test_weighted_patterns_equal_one_row_per_student(plan: CalibrationSettings) 
     patterns, counts, items = patterns_of_lsat7()
     merged = ResponseMatrix.from_dense(patterns, items, weights=counts)
     assert_same(ENGINE.calibrate(lsat7(), plan), ENGINE.calibrate(merged, plan), 1e-8)
+
+
+@pytest.mark.parametrize("full_information_items", [1, 200])
+@pytest.mark.parametrize("model", list(Model))
+def test_a_weight_of_two_is_a_duplicated_student(model: Model, full_information_items: int) -> None:
+    responses = simulate(np.random.default_rng(16), 700, 8, 6, 0.1).responses
+    table = np.full((700, 8), np.nan)
+    table[np.repeat(np.arange(700), 6), responses.items] = responses.correct
+    weights = np.where(np.arange(700) % 3 == 0, 2.0, 1.0)
+    items = list(responses.item_ids)
+    weighted = ResponseMatrix.from_dense(table, items, weights=weights)
+    doubled = ResponseMatrix.from_dense(np.repeat(table, weights.astype(int), axis=0), items)
+    plan = replace(TIGHT, model=model, full_information_items=full_information_items)
+    assert_same(ENGINE.calibrate(weighted, plan), ENGINE.calibrate(doubled, plan), 1e-8)
+
+
+@pytest.mark.parametrize("weights", [[1.0, -1.0], [1.0, np.nan], [1.0]], ids=str)
+def test_weights_that_cannot_be_meant_are_refused(weights: list[float]) -> None:
+    with pytest.raises(InvalidInputError, match="weight"):
+        ResponseMatrix.from_dense([[1, 0], [0, 1]], ["a", "b"], weights=weights)
 
 
 def test_splitting_a_weight_changes_nothing() -> None:

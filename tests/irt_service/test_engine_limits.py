@@ -68,6 +68,64 @@ def test_an_item_of_difficulty_12_is_flagged_and_not_moved_to_a_limit() -> None:
     assert found.se_difficulty[place] > 1.0
 
 
+@pytest.mark.parametrize("model", list(Model))
+def test_an_item_with_few_responses_is_flagged_or_set_aside(model: Model) -> None:
+    base = simulate(np.random.default_rng(14), 900, 12, 8).responses
+    students = np.repeat(base.person_ids, base.person_counts())
+    responses = ResponseMatrix.from_long(
+        np.concatenate([students, base.person_ids[:3]]),
+        np.concatenate([base.item_ids[base.items], ["rare"] * 3]),
+        np.concatenate([base.correct, [0, 1, 1]]),
+    )
+    found = ENGINE.calibrate(responses, CalibrationSettings(model=model))
+    aside = {one.item_id: one.reason for one in found.excluded}
+    if "rare" in found.item_ids:
+        assert "few_responses" in found.flags[found.item_ids.index("rare")]
+    else:
+        assert aside["rare"].startswith("no_finite_maximum")
+    others = [
+        flags for item, flags in zip(found.item_ids, found.flags, strict=True) if item != "rare"
+    ]
+    assert not any("few_responses" in flags for flags in others)
+
+
+def test_a_wrong_key_shows_as_a_low_discrimination_under_a_prior_that_keeps_it_positive() -> None:
+    responses = simulate(np.random.default_rng(2), 2000, 12, 10).responses
+    wrong_key = np.where(responses.items == 3, 1 - responses.correct, responses.correct)
+    plan = CalibrationSettings(discrimination_prior=LogNormalPrior())
+    found = ENGINE.calibrate(replace(responses, correct=wrong_key.astype(np.int8)), plan)
+    assert 0.0 < found.discrimination[3] < 0.1
+    assert found.flags[3] == ("low_discrimination",)
+
+
+@pytest.mark.parametrize("prior", [BetaPrior(), NormalPrior()], ids=["Beta", "normal"])
+def test_a_3pl_flags_or_sets_aside_what_it_cannot_estimate(
+    prior: BetaPrior | NormalPrior,
+) -> None:
+    rng = np.random.default_rng(15)
+    truth = simulate(rng, 3000, 20, 12, 0.2)
+    responses = truth.responses
+    wrong_key = np.where(responses.items == 3, 1 - responses.correct, responses.correct)
+    responses = replace(responses, correct=wrong_key.astype(np.int8))
+    responses = with_item(responses, "flat", np.ones(3000))
+    responses = with_item(responses, "hard", rng.random(3000) < 0.003)
+    plan = CalibrationSettings(model=Model.THREE_PL, guessing_prior=prior)
+    found = ENGINE.calibrate(responses, plan)
+    aside = {one.item_id: one.reason for one in found.excluded}
+    assert aside["flat"] == "zero_variance: every response is correct"
+    key = found.item_ids.index("i0003")
+    assert found.flags[key] == ("negative_discrimination",)
+    assert np.isfinite(found.se_discrimination[key])
+    assert found.is_converged
+    if "hard" in found.item_ids:
+        assert set(found.flags[found.item_ids.index("hard")]) & {
+            "extreme_difficulty",
+            "extreme_discrimination",
+        }
+    else:
+        assert aside["hard"].startswith("no_finite_maximum")
+
+
 def test_a_guttman_item_has_no_finite_maximum() -> None:
     rng = np.random.default_rng(4)
     theta = rng.normal(size=300)
