@@ -1,7 +1,7 @@
 """The rows of `report_artifacts`, each written after its object is in the store."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import date
 
 from sqlalchemy import Connection, text
@@ -67,9 +67,12 @@ _SAVE_ARTIFACT = text(
         student_id, week_start, format, object_key, size_bytes, sha256, content_hash,
         template_version, language, run_id, created_at
     )
-    values (
-        :student_id, :week_start, :format, :object_key, :size_bytes, :sha256, :content_hash,
-        :template_version, :language, :run_id, now()
+    select
+        student_id, week_start, format, object_key, size_bytes, sha256, content_hash,
+        template_version, language, run_id, now()
+    from json_to_recordset(cast(:rows as json)) as fresh (
+        student_id text, week_start date, format text, object_key text, size_bytes bigint,
+        sha256 text, content_hash text, template_version text, language text, run_id text
     )
     on conflict (student_id, week_start, format) do update set
         object_key = excluded.object_key,
@@ -142,7 +145,8 @@ def forget_artifacts(connection: Connection, artifacts: Sequence[Artifact]) -> N
 def save_artifacts(connection: Connection, artifacts: Sequence[Artifact]) -> None:
     """Record objects that are in the store; one row per student, week and format."""
     if artifacts:
-        connection.execute(_SAVE_ARTIFACT, [asdict(artifact) for artifact in artifacts])
+        rows = json.dumps([vars(artifact) for artifact in artifacts], default=str)
+        connection.execute(_SAVE_ARTIFACT, {"rows": rows})
 
 
 def find_richest(

@@ -10,7 +10,7 @@ from typing import Any
 
 from babel import Locale
 from babel.dates import format_date, format_interval
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import get_decimal_symbol, get_group_symbol
 
 from report_runner.errors import ReportError, TemplateError
 from report_runner.text import Noun
@@ -31,6 +31,9 @@ class Language:
         tree = tomllib.loads(source)
         self.code = code
         self.locale = Locale.parse(tree.pop("locale"))
+        self.group_sign = get_group_symbol(self.locale)
+        self.decimal_sign = get_decimal_symbol(self.locale)
+        self.percent_sign = str(self.locale.number_symbols["latn"]["percentSign"])
         self.messages: dict[str, str | Mapping[str, str]] = {}
         self._flatten(tree, "")
         self.number = lru_cache(maxsize=4096)(self._number)
@@ -70,15 +73,19 @@ class Language:
             ) from error
 
     def _number(self, value: float) -> str:
-        return format_decimal(half_up(value), format="#,##0", locale=self.locale)
+        return self._grouped(int(half_up(value)))
 
     def _percent(self, value: float) -> str:
-        return format_percent(half_up(value, places=2), format="#,##0%", locale=self.locale)
+        return self._grouped(int(half_up(value, places=2) * 100)) + self.percent_sign
 
     def _signed(self, value: float) -> str:
-        return format_decimal(
-            half_up(value, places=2), format="+0.00;\N{MINUS SIGN}0.00", locale=self.locale
-        )
+        rounded = half_up(value, places=2)
+        sign = "+" if rounded >= 0 else "\N{MINUS SIGN}"
+        return sign + f"{abs(rounded):.2f}".replace(".", self.decimal_sign)
+
+    def _grouped(self, value: int) -> str:
+        # Babel's symbols without Babel's parsing of a pattern for every number.
+        return f"{value:,}".replace(",", self.group_sign)
 
     def _day(self, value: date) -> str:
         return format_date(value, "long", locale=self.locale)

@@ -60,13 +60,14 @@ def choose_practice(
             distance[position] = np.inf
     candidates = np.flatnonzero(distance <= PROBABILITY_TOLERANCE)
     ranked = candidates[np.argsort(distance[candidates], kind="stable")]
-    by_topic: dict[str | None, list[int]] = {}
-    for position in ranked.tolist():
-        chosen = by_topic.setdefault(bank.topic_ids[position], [])
-        if len(chosen) < ITEMS_PER_TOPIC:
-            chosen.append(position)
+    ranked_codes = item_codes[ranked]
     known = {row["topic_id"]: row for row in topics}
-    order = sorted(by_topic, key=lambda topic_id: _urgency(topic_id, known.get(topic_id)))
+    names = (*codes, None)
+    # The code -1, of items without a topic, finds the last name.
+    order = sorted(
+        ((names[code], code) for code in np.unique(ranked_codes).tolist()),
+        key=lambda topic: _urgency(topic[0], known.get(topic[0])),
+    )[:TOPICS_RECOMMENDED]
     return tuple(
         Practice(
             topic_id=topic_id,
@@ -78,10 +79,10 @@ def choose_practice(
                     content=bank.contents[position],
                     probability=float(probability[position]),
                 )
-                for position in by_topic[topic_id]
+                for position in ranked[ranked_codes == code][:ITEMS_PER_TOPIC].tolist()
             ),
         )
-        for topic_id in order[:TOPICS_RECOMMENDED]
+        for topic_id, code in order
     )
 
 
