@@ -89,6 +89,10 @@ reset: down ## delete the local database, the sample and the reports (.warehouse
 report: up ## write the weekly reports (WEEK=2026-11-16)
 	@$(PY) -m report_runner weekly $(if $(WEEK),--week $(WEEK))
 
+.PHONY: serve
+serve: up ## the IRT service with a worker on http://localhost:8000, no tokens, this machine only
+	@$(PY) -m irt_service serve --local --with-worker --port 8000
+
 .PHONY: docs
 docs: up ## generate dbt's documentation and serve it on http://localhost:8080
 	@dbt docs generate

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 from fastapi import FastAPI
@@ -36,6 +37,8 @@ from irt_service.scoring import eap
 from irt_service.settings import read_settings
 from irt_service.store.tokens import TokenRecord, read_token
 from warehouse.database import create_engine
+
+_DATABASE_PAUSE_SECONDS = 2.0
 
 logger = structlog.get_logger("irt_service.api")
 
@@ -100,18 +103,32 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     # Compiled code is loaded before the first request, not in it.
     eap([1.0], [0.0], [0.0], [0, 1], [0], [1])
-    workers: BackgroundWorkers | None = None
-    engine = None
-    if service.settings.has_worker:
-        engine = create_engine(pooled=True, application_name="irt-worker", hide_parameters=True)
-        workers = BackgroundWorkers(engine, read_settings())
-        workers.start()
-    logger.info("started", has_worker=workers is not None, is_local=service.settings.is_local)
+    working = asyncio.create_task(_work(service)) if service.settings.has_worker else None
+    logger.info("started", has_worker=working is not None, is_local=service.settings.is_local)
     yield
     await service.jobs.finish(service.settings.stop_seconds)
-    if workers is not None and not workers.stop(service.settings.stop_seconds):
-        logger.warning("a worker was still busy; what it had not committed is found again")
-    if engine is not None:
-        engine.dispose()
+    if working is not None:
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
     service.database.close()
     logger.info("stopped")
+
+
+async def _work(service: Service) -> None:
+    """Run a worker until cancelled, from when the database tells in which zone its days are."""
+    settings = None
+    while settings is None:
+        try:
+            settings = await service.database.run(service.database.scoring_settings)
+        except (SQLAlchemyError, errors.ApiError):
+            await asyncio.sleep(_DATABASE_PAUSE_SECONDS)
+    engine = create_engine(pooled=True, application_name="irt-worker", hide_parameters=True)
+    workers = BackgroundWorkers(engine, settings)
+    workers.start()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        if not workers.stop(service.settings.stop_seconds):
+            logger.warning("a worker was still busy; what it had not committed is found again")
+        engine.dispose()

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Engine
 from irt_service.api.errors import ApiError
 from irt_service.settings import Settings, read_settings
 from irt_service.store import publications
-from warehouse.database import create_engine
+from warehouse.database import create_engine, database_url
 
 T = TypeVar("T")
 
@@ -30,7 +30,12 @@ class Database:
 
     def __init__(self, connections: int) -> None:
         """Prepare the pool; nothing is connected to yet."""
+        url = database_url()
+        # Whoever set options in the address keeps them.
+        given = url.query.get("options", "")
+        options = " ".join([given] if isinstance(given, str) else given)
         self.engine: Engine = create_engine(
+            url,
             pooled=True,
             application_name="irt-service",
             pool_size=connections,
@@ -40,7 +45,7 @@ class Database:
             hide_parameters=True,
             connect_args={
                 "connect_timeout": _CONNECT_SECONDS,
-                "options": f"-c statement_timeout={_STATEMENT_SECONDS}s",
+                "options": f"{options} -c statement_timeout={_STATEMENT_SECONDS}s".strip(),
             },
         )
         self._connections = connections
