@@ -182,7 +182,7 @@ def _fit_form(chances: Floats, weights: Floats, observed: Floats, out: Floats) -
     for j in range(m):
         _score_distribution(chances, j, rest)
         count = 0
-        for score in range(1, m - 1):
+        for score in range(1, m):
             total = observed[j, score].sum()
             if total == 0.0:
                 continue
