@@ -168,7 +168,7 @@ def q3(
         for j in range(start, stop):
             _correlate(rows, residuals, (starts, places, students), weights, j, sums, out)
             n, value = out[j + 1 :].T
-            usable = np.flatnonzero((n >= 1) & np.isfinite(value))
+            usable = np.flatnonzero((n >= min_pairs) & np.isfinite(value))
             tallies[number] += len(usable), value[usable].sum(), (n > 0).sum() - len(usable)
             usable = usable[_extreme(n[usable], value[usable], most_reported)]
             later = np.stack([np.full(len(usable), j), usable + j + 1, n[usable], value[usable]])
