@@ -163,7 +163,8 @@ def _fit(
         if one.fixed
     }
     settings = CalibrationSettings(model=model, standard_errors=False)
-    if len(fixed) >= _FEWEST_ANCHORS:
+    # With every item fixed there is nothing to estimate; the link then shows how they have moved.
+    if _FEWEST_ANCHORS <= len(fixed) < responses.n_items:
         settings = replace(settings, fixed_items=fixed, free_latent=True)
         calibration, warnings = _estimate(responses, settings)
         # The population in the anchors' metric: theta* = A theta + B of a standard normal theta.

@@ -15,15 +15,18 @@ from irt_service.store import requested_runs as store
 _EVERY_SECONDS = 10.0
 # Without a sign of life for so long, the service that worked on it has ended.
 LOST_AFTER_SECONDS = 60.0
+Keep = Callable[[dict[str, object]], Awaitable[None]]
 LOST = ("interrupted", "the service ended before the calibration did: send it again")
 
-Keep = Callable[[dict[str, object]], Awaitable[None]]
+
+async def start(database: Database, run_id: str, org_id: str | None) -> None:
+    """Record a run as running, before anybody is told to poll it."""
+    await database.run(lambda connection: store.start(connection, run_id, org_id))
 
 
 @asynccontextmanager
-async def on_record(database: Database, run_id: str, org_id: str | None) -> AsyncIterator[Keep]:
-    """Record a run as running until the block ends; it gets a function that keeps the answer."""
-    await database.run(lambda connection: store.start(connection, run_id, org_id))
+async def on_record(database: Database, run_id: str) -> AsyncIterator[Keep]:
+    """Keep a run that was recorded alive; the block gets a function that keeps the answer."""
 
     async def keep(content: dict[str, object]) -> None:
         await database.run(lambda connection: store.succeed(connection, run_id, content))

@@ -84,7 +84,8 @@ async def calibrate_request(
         note(request.scope, run_id=run_id)
         if not asked_not_to_wait_for_long(request):
             return JSONResponse(await service.calibrations.run(body, run_id))
-        task = service.jobs.start(_calibrate_for_later(service, principal, body, run_id))
+        await requested_runs.start(service.database, run_id, principal.org_id)
+        task = service.jobs.start(_calibrate_for_later(service, body, run_id))
         is_kept = True
     finally:
         if not is_kept:
@@ -100,12 +101,10 @@ async def calibrate_request(
     )
 
 
-async def _calibrate_for_later(
-    service: Service, principal: Principal, body: bytes, run_id: str
-) -> dict[str, object]:
+async def _calibrate_for_later(service: Service, body: bytes, run_id: str) -> dict[str, object]:
     """Calibrate for who has a place, with a record that outlives the request."""
     try:
-        async with requested_runs.on_record(service.database, run_id, principal.org_id) as keep:
+        async with requested_runs.on_record(service.database, run_id) as keep:
             content = await service.calibrations.run(body, run_id)
             await keep(content)
             return content

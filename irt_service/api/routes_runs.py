@@ -130,7 +130,9 @@ async def read_run(run_id: PathId, service: Serving, principal: Reader) -> Respo
             result=asked_for.result,
         )
 
-    return _json(await service.database.run(read))
+    content = await service.database.run(read)
+    # A result was checked when it was made, and is sent as it was kept.
+    return Response(content.model_dump_json(warnings=False), media_type="application/json")
 
 
 @router.post(
