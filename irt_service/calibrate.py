@@ -159,6 +159,7 @@ def estimate(
             calibration,
             request.settings,
             gates,
+            findings.read_groupings(connection),
             findings.read_comparisons(connection, given.run),
             said,
         )

@@ -1,4 +1,4 @@
-"""Calibrations held against each other: earlier runs (drift)."""
+"""A calibration held against earlier ones: drift of its items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from irt_service.columns import numbers, texts_or_null, whole_numbers
+from irt_service.columns import Findings, numbers, tally_severity, texts_or_null, whole_numbers
 from irt_service.diagnostics.drift import Parameters, drift
 from irt_service.engines.base import Calibration
 from irt_service.errors import InsufficientDataError
@@ -93,15 +93,7 @@ class Comparison:
     shared: Mapping[str, int]
 
 
-@dataclass(frozen=True)
-class Findings:
-    """Rows as they are stored, and what sums them up per grouping or comparison."""
-
-    table: pa.Table
-    summary: list[dict[str, Any]]
-
-
-DRIFT_COLUMNS = pa.schema(
+COLUMNS = pa.schema(
     [
         ("comparison", pa.string()),
         ("compared_run_id", pa.string()),
@@ -141,7 +133,7 @@ def drift_of_comparisons(
         summary.append(
             {"comparison": comparison.name, "compared_run_id": comparison.run_id, **found}
         )
-    return Findings(pa.concat_tables([DRIFT_COLUMNS.empty_table(), *tables]), summary)
+    return Findings(pa.concat_tables([COLUMNS.empty_table(), *tables]), summary)
 
 
 def _drift(
@@ -161,7 +153,7 @@ def _drift(
             has_unit_slope=has_unit_slope,
         )
     except InsufficientDataError as error:
-        return DRIFT_COLUMNS.empty_table(), {"n_common": len(at), "reason": str(error)}
+        return COLUMNS.empty_table(), {"n_common": len(at), "reason": str(error)}
     names = [items.item_ids[j] for j in at]
     shared = np.array([comparison.shared.get(name, 0) for name in names], dtype=np.float64)
     new = items.parameters(at)
@@ -186,7 +178,7 @@ def _drift(
             "severity": texts_or_null(result.severity),
             "reason": texts_or_null(result.reason),
         },
-        schema=DRIFT_COLUMNS,
+        schema=COLUMNS,
     )
     return table, {
         "n_common": count,
@@ -195,9 +187,3 @@ def _drift(
         "rmsd_expected_score": found.test_rmsd,
         **tally_severity(result.severity),
     }
-
-
-def tally_severity(severity: npt.NDArray[np.object_]) -> dict[str, int]:
-    """How many items are how far from where they were; `untested` those without a test."""
-    names = {"severe": "severe", "moderate": "moderate", "minor": "minor", "": "untested"}
-    return {name: int((severity == key).sum()) for key, name in names.items()}

@@ -32,6 +32,7 @@ from irt_service.diagnostics.person_fit import FEWEST_RESPONSES, lz_star
 from irt_service.diagnostics.plausible_values import pv_q1
 from irt_service.diagnostics.summed_scores import s_x2
 from irt_service.engines.base import Calibration, CalibrationSettings, Model
+from irt_service.groupings import Grouping, dif_of_groupings
 from irt_service.quadrature import normal_grid
 from irt_service.responses import ResponseMatrix
 from irt_service.scoring import eap
@@ -58,6 +59,7 @@ class Diagnosis:
         item_fit: of every item of the calibration.
         local_dependence: pairs beyond the threshold.
         person_fit: students below the threshold.
+        dif: of every grouping, focal group and item.
         drift: of every comparison and item.
         summary: thresholds, counts, information curve, reliability, what was not possible.
     """
@@ -65,6 +67,7 @@ class Diagnosis:
     item_fit: pa.Table
     local_dependence: pa.Table
     person_fit: pa.Table
+    dif: pa.Table
     drift: pa.Table
     summary: dict[str, Any]
 
@@ -119,6 +122,7 @@ def diagnose(
     calibration: Calibration,
     settings: CalibrationSettings,
     gates: GateSettings,
+    groupings: Sequence[Grouping] = (),
     comparisons: Sequence[Comparison] = (),
     said: Said = lambda _: None,
 ) -> Diagnosis:
@@ -129,6 +133,7 @@ def diagnose(
         calibration: on the scale that it is stored on.
         settings: that it was made with.
         gates: that it was judged by.
+        groupings: of students, for DIF.
         comparisons: earlier runs, for drift.
         said: told what begins.
     """
@@ -147,6 +152,15 @@ def diagnose(
     clock.begin("person fit")
     persons = lz_star(kept, a, b, c, theta, *prior, threads=settings.threads)
     is_improbable = persons.statistic < IMPROBABLE_LZ
+    clock.begin("DIF")
+    differences = dif_of_groupings(
+        kept,
+        parameters,
+        prior,
+        groupings,
+        has_slope=settings.model in {Model.TWO_PL, Model.THREE_PL},
+        threads=settings.threads,
+    )
     clock.begin("drift")
     shared = None if calibration.is_fixed.any() else scale_covariance(theta, standard_error, *prior)
     drifts = drift_of_comparisons(RunItems.of(calibration, shared), comparisons, gates.min_anchors)
@@ -183,6 +197,7 @@ def diagnose(
             "bank_reliability": _finite(expected_reliability(a, b, c, *prior)),
             "marginal_reliability": _finite(marginal_reliability(theta, standard_error)),
         },
+        "dif": differences.summary,
         "drift": drifts.summary,
         "scale_covariance": None if shared is None else shared.tolist(),
         "seconds": clock.seconds,
@@ -204,6 +219,7 @@ def diagnose(
                 "n_responses": persons.n_responses[is_improbable],
             }
         ),
+        differences.table,
         drifts.table,
         summary,
     )

@@ -9,11 +9,13 @@ from typing import Any
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import DBAPIError
 
+from irt_service import attention
 from irt_service.days import BEGINNING_OF_TIME
 from irt_service.files import FileRun
 from irt_service.gates import count_reasons
 from irt_service.publish import Outcome
 from irt_service.run_record import Result
+from irt_service.scale import Scale
 from irt_service.scorer import Tally
 from irt_service.store.deliveries import Parked
 from irt_service.worker import Work
@@ -50,8 +52,12 @@ def calibration(result: Result, outcome: Outcome | None = None, *, stored: bool 
             ", ".join(f"{count} {reason}" for reason, count in sorted(tally.items())) or "no item",
         )
     )
+    if result.diagnosis is not None:
+        rows += attention.lines(result.diagnosis)
     rows.append(("verdict", "accepted" if result.is_accepted else "rejected"))
     rows += [("reason", reason) for reason in result.reasons]
+    if result.diagnosis is not None and stored:
+        rows.append(("details", attention.places(result.run.run_id)))
     if outcome is not None:
         rows.append(("in force", f"from {_day(outcome.in_force_from)}"))
         rows.append(("abilities", scoring(outcome.tally)))
@@ -66,9 +72,24 @@ def _scale(result: Result) -> str:
         return ""
     if scale.method == "break":
         return f"NEW SCALE: {scale.details['reason']}; not comparable with earlier abilities"
-    if scale.slope == 1.0 and scale.shift == 0.0:
-        return scale.method
-    return f"{scale.method}: A {scale.slope:.4f}, B {scale.shift:.4f}"
+    return describe_scale(scale)
+
+
+def describe_scale(scale: Scale) -> str:
+    """How the scale was found, how well, and which items were dropped on the way."""
+    text = scale.method
+    if scale.slope != 1.0 or scale.shift != 0.0:
+        text += f": A {scale.slope:.4f}, B {scale.shift:.4f}"
+    if "to_run" in scale.details:
+        text += f", to run {scale.details['to_run']}"
+    if "n_anchors_used" in scale.details:
+        dropped = scale.details["dropped"]
+        text += (
+            f", {scale.details['n_anchors_used']} items, "
+            f"curves within {scale.details['rmsd_expected_score']:.4f}"
+        )
+        text += f"; DROPPED as drifted: {', '.join(dropped)}" if dropped else ""
+    return text
 
 
 def files(done: FileRun) -> str:
@@ -77,6 +98,10 @@ def files(done: FileRun) -> str:
         ("verdict", "accepted" if done.is_accepted else "rejected"),
         *(("reason", reason) for reason in done.reasons),
     ]
+    not_answered = done.report["input"]["not_answered"]
+    if not_answered:
+        how = done.report["settings"]["not_answered"]
+        rows.append(("not answered", f"{not_answered:,} rows, counted as {how}"))
     attempt = done.fit.calibration
     if attempt is not None:
         rows += [
@@ -90,6 +115,10 @@ def files(done: FileRun) -> str:
     rows.append(
         ("set aside", ", ".join(f"{n} {why}" for why, n in sorted(tally.items())) or "no item")
     )
+    if done.scale is not None:
+        rows.append(("scale", describe_scale(done.scale)))
+    if done.diagnosis is not None:
+        rows += attention.lines(done.diagnosis)
     rows += [("written", str(path)) for path in done.written]
     return _aligned(rows)
 

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from irt_service.comparisons import BASELINE, PREVIOUS, Comparison, RunItems
 from irt_service.diagnose import Diagnosis
 from irt_service.errors import InvalidInputError
+from irt_service.groupings import Grouping
 from irt_service.options import NotAnswered
 from irt_service.store import runs
 from irt_service.store.copying import copy_in, driver
@@ -42,10 +43,57 @@ def write_diagnosis(connection: Connection, run_id: str, diagnosis: Diagnosis) -
         ("item_fit", diagnosis.item_fit),
         ("local_dependence", diagnosis.local_dependence),
         ("person_fit", diagnosis.person_fit),
+        ("item_dif", diagnosis.dif),
         ("item_drift", diagnosis.drift),
     ):
         rows = table.append_column("run_id", pa.array([run_id] * table.num_rows, pa.string()))
         copy_in(connection, f"irt.{name}", rows.column_names, rows)
+
+
+def read_groupings(connection: Connection) -> list[Grouping]:
+    """The groups that students are labelled with; none where no profile has labels.
+
+    A label that is a list or an object names no group.
+    """
+    has_labels: bool = connection.execute(
+        sa.text(
+            """
+            select exists (
+                select 1
+                from pg_catalog.pg_attribute
+                where
+                    attrelid = to_regclass('analytics.dim_students')
+                    and attname = 'group_labels'
+                    and not attisdropped
+            )
+            """
+        )
+    ).scalar_one()
+    if not has_labels:
+        return []
+    rows = connection.execute(
+        sa.text(
+            """
+            select
+                labels.key as grouping,
+                labels.value #>> '{}' as group_name,
+                array_agg(students.student_id) as student_ids
+            from analytics.dim_students as students
+            cross join lateral jsonb_each(
+                case
+                    when jsonb_typeof(students.group_labels) = 'object'
+                        then students.group_labels
+                end
+            ) as labels
+            where jsonb_typeof(labels.value) in ('string', 'number', 'boolean')
+            group by labels.key, labels.value #>> '{}'
+            """
+        )
+    )
+    groups: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        groups.setdefault(row.grouping, {})[row.group_name] = row.student_ids
+    return [Grouping(name, members) for name, members in sorted(groups.items())]
 
 
 def read_comparisons(connection: Connection, run: runs.RunStart) -> list[Comparison]:

@@ -34,6 +34,8 @@ select
         when element.value ->> 'is_correct' in ('true', 'false')
             then cast(element.value ->> 'is_correct' as boolean)
     end as is_correct,
+    not (element.value ? 'user_answer' and coalesce(element.value ->> 'user_answer', '') = '')
+        as is_answered,
     cast(element.value ->> 'answered_at' as timestamptz) as answered_at
 from exam.exam_results as results
 cross join lateral jsonb_array_elements(results.result_json -> 'questions')
@@ -177,23 +179,49 @@ def _result(
     }
 
 
-def deliver_school(engine: Engine, n_students: int = 150, n_items: int = 12, seed: int = 7) -> None:
-    """Deliver three sessions of each student, drawn from a 2PL with known parameters."""
+def deliver_school(
+    engine: Engine,
+    n_students: int = 150,
+    n_items: int = 12,
+    seed: int = 7,
+    *,
+    cohort: str = "",
+    start: datetime = DAY_ONE,
+    harder: dict[int, float] | None = None,
+    harder_from: int = 0,
+) -> None:
+    """Deliver three sessions of each student, drawn from a 2PL with known parameters.
+
+    Args:
+        engine: of the database.
+        n_students: in this cohort.
+        n_items: that every one of them answers.
+        seed: of students and answers.
+        cohort: what the ids of students and sessions begin with, apart from other cohorts'.
+        start: of the first session.
+        harder: what the difficulty of an item is more than that of the seed's school.
+        harder_from: number of the first student for whom that holds.
+    """
+    discrimination = np.random.default_rng(7).uniform(0.8, 1.8, n_items)
     generator = np.random.default_rng(seed)
-    discrimination = generator.uniform(0.8, 1.8, n_items)
-    difficulty = np.linspace(-1.5, 1.5, n_items)
+    generator.uniform(0.8, 1.8, n_items)
+    usual = np.linspace(-1.5, 1.5, n_items)
+    moved = usual.copy()
+    for item, more in (harder or {}).items():
+        moved[item] += more
     results = []
     for number in range(n_students):
         theta = generator.normal()
+        difficulty = moved if number >= harder_from else usual
         chance = 1 / (1 + np.exp(-discrimination * (theta - difficulty)))
         correct = generator.random(n_items) < chance
         items = generator.permutation(n_items)
         for part in range(3):
             results.append(
                 _result(
-                    f"s_{number}_{part}",
-                    f"student_{number}",
-                    DAY_ONE + timedelta(days=20 * part, minutes=number),
+                    f"{cohort}s_{number}_{part}",
+                    f"{cohort}student_{number}",
+                    start + timedelta(days=20 * part, minutes=number),
                     [(f"q_{j}", bool(correct[j])) for j in items[part::3]],
                     topic="algebra",
                     status="ready",
@@ -201,6 +229,43 @@ def deliver_school(engine: Engine, n_students: int = 150, n_items: int = 12, see
             )
     with engine.begin() as connection:
         connection.execute(sa.text(_UPSERT), results)
+
+
+def regrade(engine: Engine, item: str, grade: str) -> None:
+    """Grade every answer to an item anew; `grade` is SQL over the grade so far, `was`."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"""
+            update exam.exam_results
+            set result_json = jsonb_build_object('questions', (
+                select jsonb_agg(
+                    case
+                        when element.value ->> 'question_id' = '{item}'
+                            then jsonb_set(element.value, '{{is_correct}}', to_jsonb({grade}))
+                        else element.value
+                    end
+                    order by element.ordinality
+                )
+                from jsonb_array_elements(result_json -> 'questions') with ordinality as element
+                cross join lateral (
+                    select (element.value ->> 'is_correct')::boolean as was
+                ) as grades
+            ))
+            """  # noqa: S608 - constants of the tests
+        )
+
+
+def label_students(engine: Engine, labels: dict[str, dict[str, object]]) -> None:
+    """Give students their group labels, as dim_students holds them."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "create table if not exists analytics.dim_students"
+            ' (student_id text collate "C" primary key, group_labels jsonb)'
+        )
+        connection.execute(
+            sa.text("insert into analytics.dim_students values (:student, cast(:labels as jsonb))"),
+            [{"student": name, "labels": json.dumps(one)} for name, one in labels.items()],
+        )
 
 
 def publish_parameters(

@@ -55,6 +55,9 @@ create table irt.item_dif (
     q double precision,
     delta_discrimination double precision,
     delta_difficulty double precision,
+    se_delta_discrimination double precision,
+    se_delta_difficulty double precision,
+    kind text check (kind in ('uniform', 'non-uniform')),
     severity text check (severity in ('none', 'minor', 'moderate', 'severe')),
     reason text,
     primary key (run_id, grouping, focal_group, item_id)
@@ -67,6 +70,8 @@ comment on column irt.item_dif.reference_group is
     'The largest group of the grouping, which the focal group is compared with';
 comment on column irt.item_dif.delta_difficulty is
     'Difficulty in the focal group minus that in the reference group, logits on the run''s scale';
+comment on column irt.item_dif.kind is
+    'non-uniform where discrimination differs too; null unless significant';
 comment on column irt.item_dif.severity is
     'Null without a test';
 comment on column irt.item_dif.reason is
