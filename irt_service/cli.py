@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+import psycopg
 import structlog
 from sqlalchemy.exc import DBAPIError
 
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(error, WRONG_USAGE)
     except (IrtServiceError, WarehouseError) as error:
         return _complain(error, FAILED)
-    except DBAPIError as error:
+    except (DBAPIError, psycopg.Error) as error:
+        # COPY goes to the driver directly.
         return _complain(summaries.describe_database_error(error), FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted", 128 + signal.SIGINT)

@@ -96,6 +96,10 @@ class FileRequest:
     not_answered: NotAnswered = NotAnswered.MISSING
     has_diagnostics: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse impossible anchors before anything is read or written."""
+        replace(self.settings, fixed_items=self.anchors)
+
 
 def calibrate_files(
     responses_file: Path,

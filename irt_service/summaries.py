@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
+import psycopg
 from sqlalchemy.engine import Row
 from sqlalchemy.exc import DBAPIError
 
@@ -184,9 +185,10 @@ def parked(deliveries: Sequence[Parked]) -> str:
     return "\n".join(columns([header, *table], right={2}))
 
 
-def describe_database_error(error: DBAPIError) -> str:
+def describe_database_error(error: DBAPIError | psycopg.Error) -> str:
     """A database's complaint in one line."""
-    lines = str(error.orig or error).strip().splitlines()
+    said = error.orig or error if isinstance(error, DBAPIError) else error
+    lines = str(said).strip().splitlines()
     return f"the database refused: {lines[0] if lines else type(error).__name__}"
 
 
