@@ -1,4 +1,10 @@
-{{ config(materialized='table', indexes=[{'columns': ['student_id']}]) }}
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_differing',
+    unique_key=['student_id', 'goal_key', 'valid_from'],
+    on_schema_change='fail',
+    indexes=[{'columns': ['student_id']}]
+) }}
 
 with goals as (
     select

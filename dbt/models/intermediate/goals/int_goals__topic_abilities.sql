@@ -1,5 +1,8 @@
 {{ config(
-    materialized='table',
+    materialized='incremental',
+    incremental_strategy='replace_differing',
+    unique_key=['topic_ability_id', 'valid_from'],
+    on_schema_change='fail',
     indexes=[{'columns': ['student_id', 'topic_id']}]
 ) }}
 

@@ -1,5 +1,8 @@
 {{ config(
-    materialized='table',
+    materialized='incremental',
+    incremental_strategy='replace_differing',
+    unique_key=['item_id'],
+    on_schema_change='fail',
     indexes=[{'columns': ['item_id'], 'unique': true}]
 ) }}
 

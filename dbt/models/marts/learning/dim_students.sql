@@ -1,5 +1,8 @@
 {{ config(
-    materialized='table',
+    materialized='incremental',
+    incremental_strategy='replace_differing',
+    unique_key=['student_id'],
+    on_schema_change='fail',
     indexes=[{'columns': ['student_id'], 'unique': true}]
 ) }}
 
