@@ -8,7 +8,7 @@ import time
 import psycopg
 import pytest
 
-from tests.conftest import Database, DatabaseFactory
+from tests.conftest import Database
 from tests.dbt.deliveries import SELECT_FACTS, answer, deliver, fact_differences, facts
 from tests.dbt_runner import DbtFailedError, DbtRunner
 
@@ -92,10 +92,7 @@ def test_another_build_of_the_same_model_waits(built: Database, run_dbt: DbtRunn
         psycopg.connect(built.url, autocommit=True) as observer,
         psycopg.connect(built.url) as other,
     ):
-        relation = f'"{built.name}"."analytics"."fct_attempts"'
-        other.execute(
-            "select pg_advisory_xact_lock(hashtext('dbt model'), hashtext(%s))", (relation,)
-        )
+        other.execute("lock table analytics_state.fct_attempts in share row exclusive mode")
         builder = threading.Thread(
             target=run_dbt,
             args=("run", "--select", "fct_attempts"),
@@ -108,55 +105,13 @@ def test_another_build_of_the_same_model_waits(built: Database, run_dbt: DbtRunn
             waits = bool(
                 observer.execute(
                     "select 1 from pg_stat_activity"
-                    " where datname = current_database() and wait_event = 'advisory'"
+                    " where datname = current_database() and wait_event = 'relation'"
                 ).fetchall()
             )
     builder.join()
     assert waits
     stored = facts(built.url)["fct_attempts"]
     assert {row["session_id"] for row in stored} == {"r0", "r1", "r2", "r3", "r9"}
-
-
-@pytest.mark.parametrize(
-    ("variables", "parts"),
-    [
-        ({"as_of_date": "2026-02-30"}, ("as_of_date", "2026-02-30", "YYYY-MM-DD")),
-        ({"as_of_date": "yesterday"}, ("as_of_date", "yesterday", "YYYY-MM-DD")),
-        ({"as_of_date": "20226-01-01"}, ("as_of_date", "20226-01-01", "YYYY-MM-DD")),
-        ({"as_of_date": "2026-05-31"}, ("as_of_date", "2026-05-31", "not before 2026-06-01")),
-        ({"kpi_history_start": "2026-13-01"}, ("kpi_history_start", "2026-13-01")),
-        ({"reporting_timezone": "Asia/Soul"}, ("reporting_timezone", "Asia/Soul")),
-        ({"reporting_timezone": "'; drop"}, ("reporting_timezone", "; drop")),
-        ({"reporting_timezone": "Asia/Tokyo"}, ("reporting_timezone", "--full-refresh")),
-        ({"hint_count_max": 7}, ("hint_count_max", "7", "1000", "--full-refresh")),
-        ({"hint_count_max": "many"}, ("hint_count_max", "many", "from 0 to 1000000")),
-        ({"long_window_days": 0}, ("long_window_days", "0", "from 1 to 365")),
-        ({"short_window_days": 28}, ("short_window_days", "28", "long_window_days")),
-        ({"churn_weight_gap": 0.5}, ("churn_weight_gap", "1.25", "sum to 1")),
-        ({"churn_weight_gap": float("nan")}, ("churn_weight_gap", "from 0 to 1")),
-        ({"engagement_weight_hints": -0.1}, ("engagement_weight_hints", "-0.1", "from 0 to 1")),
-        ({"backfill": "perhaps"}, ("backfill", "perhaps", "true or false")),
-    ],
-)
-def test_a_bad_setting_stops_dbt_before_it_writes(
-    settled: Database, run_dbt: DbtRunner, variables: dict[str, object], parts: tuple[str, ...]
-) -> None:
-    before = state(settled)
-    with pytest.raises(DbtFailedError) as failure:
-        run_dbt("run", *SELECT_FACTS, database=settled, vars={**VARS, **variables})
-    for part in parts:
-        assert part in str(failure.value)
-    assert state(settled) == before
-
-
-@pytest.fixture(scope="module")
-def settled(new_database: DatabaseFactory, run_dbt: DbtRunner) -> Database:
-    """A built database that no test changes."""
-    database = new_database()
-    with psycopg.connect(database.url) as connection:
-        deliver(connection, "r0", {"questions": [answer("q1")]})
-    run_dbt("run", *SELECT_FACTS, database=database, vars=VARS)
-    return database
 
 
 def test_a_backfill_may_go_back(built: Database, run_dbt: DbtRunner) -> None:

@@ -1,18 +1,23 @@
 {% macro begin_build(inputs) %}
     {#-
         Pre-hook of every model with the strategy replace_affected. In the model's own
-        transaction: waits for another build of the same model, refuses what
-        validate_build refuses, and finds what changed since this model's last build.
+        transaction, which sees one state of the database from here to its end: waits for
+        another build of the same model, refuses what validate_build refuses, and finds
+        what changed since this model's last build.
         `ref` outside `execute` is what tells dbt that the model depends on its inputs.
     -#}
     {%- set relations = {} -%}
     {%- for input in inputs -%}
         {%- do relations.update({input: ref(input)}) -%}
     {%- endfor -%}
+    {%- if (config.get('meta') or {}).get('affected', 'sessions') in (
+        'sessions', 'attempt_sessions'
+    ) -%}
+        {#- Read by backfilled_sessions. -#}
+        {%- do [ref('stg_exam__results'), ref('stg_exam__sessions')] -%}
+    {%- endif -%}
     {%- if execute -%}
-        {%- do run_query(
-            "select pg_advisory_xact_lock(hashtext('dbt model'), hashtext('" ~ this ~ "'))"
-        ) -%}
+        {%- do begin_snapshot(consumed_relation(), parent_relations(model)) -%}
         {%- if is_incremental() -%}
             {%- set build = last_build(model.name) -%}
             {%- if build is none -%}
@@ -22,6 +27,7 @@
                 ) -%}
             {%- endif -%}
             {%- do validate_build(model, build) -%}
+            {%- do validate_unmoved(build) -%}
         {%- endif -%}
         {{- return(find_changes_sql(relations, not is_incremental())) -}}
     {%- endif -%}
@@ -29,20 +35,6 @@
 
 {% macro find_changes_sql(relations, is_full) %}
     {%- set meta = config.get('meta') or {} -%}
-    create table if not exists {{ consumed_relation() }} (
-        input text not null,
-        input_key text collate "C" not null,
-        version text not null,
-        student_id text collate "C",
-        from_date date,
-        primary key (input, input_key)
-    );
-    {% if meta.get('revisions') %}
-    create table if not exists {{ revisions_relation() }} (
-        key text collate "C" primary key,
-        revision bigint not null
-    );
-    {% endif %}
     {% if is_full %}
     truncate {{ consumed_relation() }};
     {% endif %}
@@ -91,6 +83,9 @@
     ) as versions (input_key, version, student_id, from_date, is_current)
     where versions.input_key is not null;
     {% endfor %}
+    {%- if not is_full and is_to_be_backfilled() -%}
+        {{ backfilled_keys_sql() }}
+    {%- endif %}
     analyze {{ changes() }};
     create temporary table {{ affected() }} on commit drop as
     {{ context['affected_by_' ~ meta.get('affected', 'sessions')](is_full) }};
@@ -108,7 +103,7 @@
     {#- Sessions that changed, and those whose attempts take their topic from a question that did. -#}
     select input_key as session_id
     from {{ changes() }}
-    where input = 'int_inputs__deliveries'
+    where input in ('int_inputs__deliveries', 'backfill')
     {% if not is_full %}
     union
     select attempts.session_id

@@ -49,4 +49,8 @@
         settings = excluded.settings,
         built_at = excluded.built_at,
         invocation_id = excluded.invocation_id;
+    {{- remember_backfill_sql() }}
+    {%- if not is_incremental() %}
+    {{ keep_replaced_rows_sql(none) }}
+    {%- endif %}
 {% endmacro %}

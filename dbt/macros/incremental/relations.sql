@@ -2,11 +2,33 @@
     {{- return(target.schema ~ '_state') -}}
 {% endmacro %}
 
-{% macro create_state_schema() %}
-    {#- Once before the first model, since two threads that create it together collide. -#}
+{% macro create_state() %}
+    {#-
+        The schema and tables that say what each model of this run has consumed. Before
+        the first model: two threads that create a schema together collide, and a model
+        locks its table before it reads anything (see begin_snapshot).
+    -#}
     {%- if execute and flags.WHICH in ('run', 'build') -%}
         select pg_advisory_xact_lock(hashtext('dbt schema'), hashtext('{{ state_schema() }}'));
         create schema if not exists {{ state_schema() }};
+        {{- create_backfill_state_sql() }}
+        {%- for name in selected_models() %}
+        create table if not exists {{ consumed_relation(name) }} (
+            input text not null,
+            input_key text collate "C" not null,
+            version text not null,
+            student_id text collate "C",
+            from_date date,
+            primary key (input, input_key)
+        );
+        {%- set node = graph.nodes['model.' ~ project_name ~ '.' ~ name] %}
+        {%- if (node.config.get('meta') or {}).get('revisions') %}
+        create table if not exists {{ revisions_relation(name) }} (
+            key text collate "C" primary key,
+            revision bigint not null
+        );
+        {%- endif %}
+        {%- endfor %}
     {%- endif -%}
 {% endmacro %}
 
@@ -40,4 +62,18 @@
     {#- The first day of the period that a row of this model covers (meta.period). -#}
     {%- set period = (config.get('meta') or {}).get('period', 'day') -%}
     {{- return(week_start(date) if period == 'week' else date) -}}
+{% endmacro %}
+
+{% macro parent_relations(node) %}
+    {#- The relations of the models and snapshots that a model reads. -#}
+    {%- set relations = [] -%}
+    {%- for unique_id in node.depends_on.nodes -%}
+        {%- set parent = graph.nodes.get(unique_id) -%}
+        {%- if parent and parent.config.materialized != 'ephemeral' -%}
+            {%- do relations.append(
+                api.Relation.create(parent.database, parent.schema, parent.alias)
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{- return(relations) -}}
 {% endmacro %}

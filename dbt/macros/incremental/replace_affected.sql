@@ -32,6 +32,7 @@
     where existing.key = affected.session_id;
     {{ insert_revisions_sql(temp_relation) }}
     {% endif %}
+    {{- keep_replaced_rows_sql(temp_relation) }}
 {% endmacro %}
 
 {% macro delete_affected_days_sql(target_relation, meta) %}

@@ -26,7 +26,7 @@
    current day when the last build was of another one (a backfill); null when what did
    not change is complete. #}
 {% macro first_as_of_to_build() -%}
-    {%- set build = last_build(model.name) if is_incremental() else none -%}
+    {%- set build = last_build_when_compiled() -%}
     {%- if build is none or build.as_of_date == as_of_date_value() -%}
         cast(null as date)
     {%- elif build.as_of_date > as_of_date_value() -%}

@@ -4,7 +4,10 @@
         'as_of_date': {'kind': 'date', 'optional': true},
         'kpi_history_start': {'kind': 'date', 'optional': true},
         'backfill': {'kind': 'boolean'},
+        'backfill_from': {'kind': 'date', 'optional': true},
+        'backfill_to': {'kind': 'date', 'optional': true},
         'reporting_timezone': {'kind': 'timezone'},
+        'test_scope': {'kind': 'choice', 'choices': ['all', 'replaced']},
         'short_window_days': {'kind': 'integer', 'lowest': 1, 'highest': 365},
         'long_window_days': {'kind': 'integer', 'lowest': 1, 'highest': 365},
         'churn_window_days': {'kind': 'integer', 'lowest': 1, 'highest': 730},
@@ -66,6 +69,8 @@
             none if value is string and modules.re.match('^[A-Za-z0-9_+/-]{1,64}$', value)
             else 'the name of a time zone that PostgreSQL knows, such as Asia/Seoul'
         ) -}}
+    {%- elif rule.kind == 'choice' -%}
+        {{- return(none if value in rule.choices else rule.choices | join(' or ')) -}}
     {%- elif rule.kind == 'integer' -%}
         {%- set is_allowed = value is integer and rule.lowest <= value <= rule.highest -%}
         {{- return(

@@ -1,3 +1,12 @@
+{% macro days_setting(name) %}
+    {#-
+        A variable that models calculate with. dbt renders models before it can check
+        anything, so that a value which is no number must not stop it there, with a message
+        that names no variable; validate_settings refuses it before anything is built.
+    -#}
+    {{- return(var(name) if var(name) is integer else 1) -}}
+{% endmacro %}
+
 {% macro reporting_timezone() %}
     {{- return(var('reporting_timezone')) -}}
 {% endmacro %}
@@ -16,6 +25,9 @@
         {%- endif -%}
         {{- return(value) -}}
     {%- endif -%}
+    {%- if graph.get('resolved_as_of_date') -%}
+        {{- return(graph.resolved_as_of_date) -}}
+    {%- endif -%}
     {%- set yesterday = local_date('now()') ~ ' - 1' -%}
     {%- if model_builds_relation() -%}
         {%- set rows = run_query(
@@ -26,6 +38,15 @@
         {%- set rows = run_query('select cast(' ~ yesterday ~ ' as text)').rows -%}
     {%- endif -%}
     {{- return(rows[0][0]) -}}
+{% endmacro %}
+
+{% macro resolve_as_of_date() %}
+    {#-
+        At the start of a run, for all of it: another build, or midnight, may pass before
+        the last model. What is kept in `graph` lasts as long as this dbt process.
+    -#}
+    {%- do graph.update({'resolved_as_of_date': none}) -%}
+    {%- do graph.update({'resolved_as_of_date': as_of_date_value()}) -%}
 {% endmacro %}
 
 {% macro as_of_date() %}
@@ -60,11 +81,37 @@
         The date up to which this model's rows are kept: its last build's, or in a
         backfill the earlier as_of_date; null when everything is built anew.
     -#}
-    {%- set build = last_build(model.name) if is_incremental() else none -%}
+    {%- set build = last_build_when_compiled() -%}
     {%- if build is none -%}
         {{- return('cast(null as date)') -}}
     {%- endif -%}
     {{- return(date_literal([build.as_of_date, as_of_date_value()] | min)) -}}
+{% endmacro %}
+
+{% macro last_build_when_compiled() %}
+    {#-
+        This model's last build, as it is when dbt writes the model's SQL, before any lock.
+        begin_build looks again once it holds the lock.
+    -#}
+    {%- set build = last_build(model.name) if is_incremental() else none -%}
+    {%- if execute and build is not none -%}
+        {%- do graph.setdefault('compiled_builds', {}).update({model.name: build.as_of_date}) -%}
+    {%- endif -%}
+    {{- return(build) -}}
+{% endmacro %}
+
+{% macro validate_unmoved(build) %}
+    {#-
+        Refuses SQL that takes more days for built than there are, since another build has
+        gone back to an earlier day in between.
+    -#}
+    {%- set compiled = graph.get('compiled_builds', {}).get(model.name) -%}
+    {%- if compiled is not none and build.as_of_date < compiled -%}
+        {%- do exceptions.raise_compiler_error(
+            'Another build took ' ~ model.name ~ ' back from ' ~ compiled ~ ' to '
+            ~ build.as_of_date ~ ' while this one waited for it. Run dbt again.'
+        ) -%}
+    {%- endif -%}
 {% endmacro %}
 
 {% macro model_settings(node) %}
@@ -74,7 +121,9 @@
     -#}
     {%- set names = (node.config.get('meta') or {}).get('settings') -%}
     {%- if names is none -%}
-        {%- set names = setting_rules() | reject('in', ['as_of_date', 'backfill']) | list -%}
+        {%- set names = setting_rules() | reject('in', [
+            'as_of_date', 'backfill', 'backfill_from', 'backfill_to', 'test_scope'
+        ]) | list -%}
     {%- endif -%}
     {%- set settings = {'reporting_timezone': var('reporting_timezone')} -%}
     {%- for name in names -%}

@@ -1,6 +1,7 @@
 {% macro validate_settings() %}
     {#- Runs before anything is written, so that a typing error costs no half-built night. -#}
     {%- if execute -%}
+        {%- do validate_names() -%}
         {%- for name, rule in setting_rules().items() -%}
             {%- set allowed = setting_problem(name, var(name), rule) -%}
             {%- if allowed is not none -%}
@@ -12,10 +13,26 @@
         {%- do validate_order('short_window_days', 'long_window_days') -%}
         {%- do validate_order('inactivity_threshold_days', 'dormant_threshold_days') -%}
         {%- do validate_timezone() -%}
+        {%- do resolve_as_of_date() -%}
+        {%- do validate_backfill() -%}
         {%- if flags.WHICH in ('run', 'build') -%}
             {%- do validate_builds(selected_models()) -%}
         {%- endif -%}
     {%- endif -%}
+{% endmacro %}
+
+{% macro validate_names() %}
+    {#- dbt takes a variable that nothing reads, and a misspelt date would count for none. -#}
+    {%- set given = invocation_args_dict.get('vars') or {} -%}
+    {%- for name in given -%}
+        {%- if name not in setting_rules() -%}
+            {%- do exceptions.raise_compiler_error(
+                'There is no variable ' ~ name ~ ', given as ' ~ (given[name] | string)
+                ~ '; allowed are ' ~ setting_rules() | sort | join(', ')
+                ~ '. Nothing was built.'
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
 {% endmacro %}
 
 {% macro validate_weights(prefix) %}
@@ -35,6 +52,37 @@
     {%- if var(lower) >= var(higher) -%}
         {%- do raise_bad_setting(
             lower, var(lower), 'less than ' ~ higher ~ ', which is ' ~ var(higher)
+        ) -%}
+    {%- endif -%}
+{% endmacro %}
+
+{% macro validate_backfill() %}
+    {#- Its days come as a pair, in order, in a backfill, and not after the day of the build. -#}
+    {%- set first = var('backfill_from') -%}
+    {%- set last = var('backfill_to') -%}
+    {%- for name, other in [
+        ('backfill_from', 'backfill_to'), ('backfill_to', 'backfill_from')
+    ] -%}
+        {%- if var(name) is none and var(other) is not none -%}
+            {%- do raise_bad_setting(
+                name, none, 'a calendar date, since ' ~ other ~ ' is ' ~ var(other)
+            ) -%}
+        {%- endif -%}
+        {%- if var(name) is not none and not var('backfill') -%}
+            {%- do raise_bad_setting(
+                name, var(name) | string, 'null, unless backfill is true'
+            ) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- if first is not none and first | string > last | string -%}
+        {%- do raise_bad_setting(
+            'backfill_from', first | string, 'a date not after backfill_to, which is ' ~ last
+        ) -%}
+    {%- endif -%}
+    {%- if last is not none and last | string > as_of_date_value() -%}
+        {%- do raise_bad_setting(
+            'backfill_to', last | string,
+            'a date not after the day of the build, which is ' ~ as_of_date_value()
         ) -%}
     {%- endif -%}
 {% endmacro %}

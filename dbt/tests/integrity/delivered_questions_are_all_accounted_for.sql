@@ -56,6 +56,7 @@ delivered as (
         on
             deliveries.input_key = consumed.input_key
             and deliveries.version = consumed.version
+    where {{ is_session_to_test('results.session_id') }}
 
 ),
 

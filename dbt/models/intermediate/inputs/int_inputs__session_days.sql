@@ -22,11 +22,12 @@ session_days as (
         sessions.revision,
         days.attempt_date
     from sessions
-    cross join lateral (
-        select distinct fct_attempts.attempt_date
-        from {{ ref('fct_attempts') }}
-        where fct_attempts.session_id = sessions.session_id
-    ) as days
+    cross join
+        lateral (
+            select distinct fct_attempts.attempt_date
+            from {{ ref('fct_attempts') }}
+            where fct_attempts.session_id = sessions.session_id
+        ) as days
     where sessions.first_attempt_date < sessions.last_attempt_date
 ),
 

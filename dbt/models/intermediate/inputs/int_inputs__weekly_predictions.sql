@@ -1,5 +1,5 @@
-{#- What the daily KPIs hold on the cut-offs, and not what they were built from: they are
-    what is measured. -#}
+{#- What the daily KPIs hold on the cut-offs, and not what they were built from: they
+    are what is measured. -#}
 with predictions as (
     select
         fct_student_daily_kpis.student_id,
@@ -13,7 +13,9 @@ with predictions as (
             'fct_student_daily_kpis.run_id',
         ]) }} as content_hash
     from {{ ref('fct_student_daily_kpis') }}
-    where fct_student_daily_kpis.kpi_date = {{ week_end('fct_student_daily_kpis.kpi_date') }}
+    where
+        fct_student_daily_kpis.kpi_date
+        = {{ week_end('fct_student_daily_kpis.kpi_date') }}
 ),
 
 inputs as (

@@ -19,10 +19,10 @@
 {#- Every window is a sum of changes: an attempt of day d enters a window [D - b, D - a]
     on d + a and leaves it on d + b + 1. Changes are whole numbers, so that their running
     sums are exact in any order. -#}
-{%- set short = var('short_window_days') -%}
-{%- set long = var('long_window_days') -%}
-{%- set churn = var('churn_window_days') -%}
-{%- set population = var('population_window_days') -%}
+{%- set short = days_setting('short_window_days') -%}
+{%- set long = days_setting('long_window_days') -%}
+{%- set churn = days_setting('churn_window_days') -%}
+{%- set population = days_setting('population_window_days') -%}
 {%- set counts = [
     'attempt_count_population', 'attempt_count_recent',
     'graded_recent_short_count', 'correct_recent_short_count',

@@ -19,9 +19,9 @@
 {#- A change on a day can touch the predictions that are resolved on that day or later,
     whether it moves the prediction (made on that day or later) or its outcome (a window
     that ends on that day or later). So resolved_on is the day that is replaced. -#}
-{%- set active_days = var('backtest_active_days') -%}
-{%- set churn_days = var('backtest_churn_outcome_days') -%}
-{%- set goal_days = var('backtest_goal_outcome_days') -%}
+{%- set active_days = days_setting('backtest_active_days') -%}
+{%- set churn_days = days_setting('backtest_churn_outcome_days') -%}
+{%- set goal_days = days_setting('backtest_goal_outcome_days') -%}
 {%- set first_new_date = add_days(previous_as_of_date(), 1) -%}
 
 with affected_students as (

@@ -1,8 +1,12 @@
 {{ config(
-    materialized='table',
+    materialized='incremental',
+    incremental_strategy='replace_differing',
+    unique_key=['changed_on', 'student_id'],
+    on_schema_change='fail',
     indexes=[{'columns': ['changed_on', 'student_id'], 'unique': true}]
 ) }}
 
+{%- set cooldown_days = [days_setting('notification_cooldown_days'), 1] | max -%}
 {%- set history_start = var('kpi_history_start') or '0001-01-01' -%}
 
 -- A state depends on the last activity alone, so that its days follow from the days of
@@ -97,7 +101,7 @@ candidates as (
             partition by transitions.student_id
             order by transitions.changed_on
             range between
-            interval '{{ [var("notification_cooldown_days"), 1] | max }} days' following
+            interval '{{ cooldown_days }} days' following
             and unbounded following
         ) as next_changed_on
     from transitions

@@ -9,7 +9,7 @@
     indexes=[{'columns': ['kpi_date', 'student_id'], 'unique': true}]
 ) }}
 
-{%- set short = var('short_window_days') -%}
+{%- set short = days_setting('short_window_days') -%}
 {%- set first_new_day = add_days(previous_as_of_date(), 1) -%}
 {%- set day_after = add_days(as_of_date(), 1) %}
 
@@ -89,7 +89,7 @@ estimates_in_order as (
         abilities.run_id in (select runs.run_id from runs)
         and abilities.effective_date < {{ day_after }}
         and {{ add_days(
-            'abilities.effective_date', [var('ability_lookback_days'), 2 * short] | max
+            'abilities.effective_date', [days_setting('ability_lookback_days'), 2 * short] | max
         ) }} > (select first_built.built_from from first_built)
 ),
 

@@ -3,9 +3,9 @@ with daily_kpis as (
 ),
 
 last_build as (
-    select model_builds.as_of_date
-    from {{ source('ops', 'model_builds') }} as model_builds
-    where model_builds.model = 'fct_student_daily_kpis'
+    select stg_ops__model_builds.as_of_date
+    from {{ ref('stg_ops__model_builds') }} as stg_ops__model_builds
+    where stg_ops__model_builds.model = 'fct_student_daily_kpis'
 ),
 
 first_week as (

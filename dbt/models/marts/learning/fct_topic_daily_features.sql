@@ -32,8 +32,8 @@
 {#- Attempts without a topic belong to no row. A row of day D needs the attempts of the
     two short windows and of the long one before D, so that a student who is rebuilt
     from day F is read from the longer of these before F. -#}
-{%- set short = var('short_window_days') -%}
-{%- set long = var('long_window_days') -%}
+{%- set short = days_setting('short_window_days') -%}
+{%- set long = days_setting('long_window_days') -%}
 {%- set days_read_before = [2 * short, long] | max - 1 -%}
 {%- set first_new_date = add_days(previous_as_of_date(), 1) -%}
 
@@ -73,20 +73,22 @@ attempts as (
         topic_attempts.response_time_ms,
         topic_attempts.hint_count,
         topic_attempts.answered_at,
-        {{ days_between("date '2000-01-01'", 'topic_attempts.attempt_date') }} as day_number
+        {{ days_between("date '2000-01-01'", 'topic_attempts.attempt_date') }}
+            as day_number
     from students
     {% if is_incremental() -%}
     -- The barrier makes this one index look-up per student.
-    cross join lateral (
-        select fct_attempts.*
-        from {{ ref('fct_attempts') }} as fct_attempts
-        where
-            fct_attempts.student_id = students.student_id
-            and fct_attempts.attempt_date
-            >= {{ add_days('students.first_date', -days_read_before) }}
-            and fct_attempts.attempt_date <= {{ as_of_date() }}
-        offset 0
-    ) as topic_attempts
+    cross join
+        lateral (
+            select fct_attempts.*
+            from {{ ref('fct_attempts') }} as fct_attempts
+            where
+                fct_attempts.student_id = students.student_id
+                and fct_attempts.attempt_date
+                >= {{ add_days('students.first_date', -days_read_before) }}
+                and fct_attempts.attempt_date <= {{ as_of_date() }}
+            offset 0
+        ) as topic_attempts
     where topic_attempts.topic_id is not null
     {%- else -%}
     inner join {{ ref('fct_attempts') }} as topic_attempts

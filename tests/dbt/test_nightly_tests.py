@@ -1,0 +1,87 @@
+"""What data tests read in a night, and that the week's tests read everything."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import psycopg
+import pytest
+
+from tests.conftest import Database, DatabaseFactory
+from tests.dbt.kpi_scenario import KpiSchool
+from tests.dbt_runner import DbtFailedError, DbtRunner
+
+FIRST_NIGHT = date(2026, 4, 10)
+SECOND_NIGHT = date(2026, 4, 11)
+BUILD = ("build", "--exclude-resource-type", "unit_test")
+TESTS = (
+    "test",
+    "--exclude-resource-type",
+    "unit_test",
+    "--select",
+    "fct_student_daily_kpis",
+    "fct_inactivity_daily",
+    "fct_attempts",
+)
+
+
+@pytest.fixture(scope="module")
+def built(new_database: DatabaseFactory, run_dbt: DbtRunner) -> Database:
+    """A school that was built whole, and one night more."""
+    database = new_database()
+    world = KpiSchool.random(8, students=3)
+    world.write(database.url)
+    world.write_abilities(database.url)
+    for night in (FIRST_NIGHT, SECOND_NIGHT):
+        run_dbt(*BUILD, database=database, vars=nightly(night))
+    return database
+
+
+def nightly(night: date) -> dict[str, object]:
+    """The variables of a night's build."""
+    return {"as_of_date": night, "test_scope": "replaced"}
+
+
+def test_a_night_tests_what_it_wrote(built: Database, run_dbt: DbtRunner) -> None:
+    harm = "update analytics_state.fct_student_daily_kpis__replaced set churn_risk = %s"
+    with psycopg.connect(built.url) as connection:
+        days = connection.execute(
+            "select distinct kpi_date from analytics_state.fct_student_daily_kpis__replaced"
+        )
+        assert days.fetchall() == [(SECOND_NIGHT,)]
+        connection.execute(harm, (2,))
+    with pytest.raises(DbtFailedError, match="between_fct_student_daily_kpis_churn_risk"):
+        run_dbt(*TESTS, database=built, vars=nightly(SECOND_NIGHT))
+    with psycopg.connect(built.url) as connection:
+        connection.execute(harm, (1,))
+    run_dbt(*TESTS, database=built, vars=nightly(SECOND_NIGHT))
+
+
+def test_what_is_wrong_with_older_rows_is_found_in_full(
+    built: Database, run_dbt: DbtRunner
+) -> None:
+    harm = "update analytics.fct_student_daily_kpis set churn_risk = %s where kpi_date = %s"
+    with psycopg.connect(built.url) as connection:
+        assert connection.execute(harm, (2, FIRST_NIGHT)).rowcount > 0
+    run_dbt(*TESTS, database=built, vars=nightly(SECOND_NIGHT))
+    with pytest.raises(DbtFailedError, match="between_fct_student_daily_kpis_churn_risk"):
+        run_dbt(*TESTS, database=built, vars={"as_of_date": SECOND_NIGHT})
+    with psycopg.connect(built.url) as connection:
+        connection.execute(harm, (1, FIRST_NIGHT))
+
+
+def test_after_a_full_refresh_everything_is_tested(built: Database, run_dbt: DbtRunner) -> None:
+    run_dbt(
+        *BUILD,
+        "--full-refresh",
+        "--select",
+        "fct_student_daily_kpis",
+        database=built,
+        vars=nightly(SECOND_NIGHT),
+    )
+    with psycopg.connect(built.url) as connection:
+        tables = connection.execute(
+            "select to_regclass('analytics_state.fct_student_daily_kpis__replaced') is null,"
+            " to_regclass('analytics_state.fct_attempts__replaced') is null"
+        ).fetchone()
+    assert tables == (True, False)
