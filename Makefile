@@ -17,6 +17,8 @@ BUILD := build --exclude-resource-type unit_test
 BRIEFLY := awk '!/ (START|PASS) /{print; fflush()}'
 
 # What the user can set.
+FROM ?=
+TO ?=
 DATA ?=
 SAMPLE ?=
 MODEL ?= 2PL
@@ -67,7 +69,7 @@ run: up ## the whole pipeline: data, KPIs, calibration, reports (DATA=file.jsonl
 AS_OF ?=
 DBT_STEP = as_of="$(AS_OF)"; as_of=$${as_of:-$$($(PY) -m warehouse as-of --yesterday)}; \
 	$(PY) -m warehouse step $@ --lock dbt --wait --as-of-date $$as_of -- \
-	dbt $(BUILD) --vars "{as_of_date: $$as_of}"
+	dbt $(BUILD) --vars "{as_of_date: '$$as_of', test_scope: replaced}"
 
 .PHONY: dbt-build
 dbt-build: up ## every model as of AS_OF (default: the last complete day)
@@ -93,6 +95,21 @@ report: up ## write the weekly reports (WEEK=2026-11-16)
 serve: up ## the IRT service with a worker on http://localhost:8000, no tokens, this machine only
 	@$(PY) -m irt_service serve --local --with-worker --port 8000
 
+.PHONY: dbt-backfill
+dbt-backfill: up ## build the days FROM..TO anew; run again, it goes on where it stopped
+	@test -n "$(FROM)" -a -n "$(TO)" || { echo "make dbt-backfill FROM=2026-03-01 TO=2026-03-31" >&2; exit 2; }
+	@as_of="$(AS_OF)"; as_of=$${as_of:-$$($(PY) -m warehouse as-of)}; \
+	$(PY) -m warehouse step $@ --lock dbt --wait --as-of-date $$as_of -- \
+	dbt $(BUILD) --vars "{as_of_date: '$$as_of', backfill: true, backfill_from: '$(FROM)', backfill_to: '$(TO)'}" | $(BRIEFLY)
+
+.PHONY: dbt-test
+dbt-test: up ## every data test on every row, where a night tests what it wrote (weekly)
+	@$(PY) -m warehouse step $@ --lock dbt --wait -- dbt test --exclude-resource-type unit_test | $(BRIEFLY)
+
+.PHONY: dbt-freshness
+dbt-freshness: up ## whether results still arrive
+	@$(PY) -m warehouse step $@ -- dbt source freshness | $(BRIEFLY)
+
 .PHONY: docs
 docs: up ## generate dbt's documentation and serve it on http://localhost:8080
 	@dbt docs generate
@@ -107,13 +124,15 @@ test-mirt: env ## R mirt against the native engine: versions, table of agreement
 	@$(PY) -m tests.irt_service.mirt_agreement
 	@$(PY) -m pytest -q tests/irt_service/test_engine_mirt.py
 
+.PHONY: verify-incremental
+verify-incremental: env ## random arrivals and builds of a seed against one full refresh (SEED=7 LENGTH=30)
+	@SEED=$(or $(SEED),1) LENGTH=$(or $(LENGTH),30) $(PY) -m pytest -q -s --no-header \
+		tests/dbt/test_incremental_equals_full.py::test_the_sequence_of_a_seed
+
 .PHONY: drill
 drill: env ## the slow failure drills, on real processes
 	@$(PY) -m pytest -m drill
 
 .PHONY: lint
-lint: up ## ruff, mypy, sqlfluff, dbt-bouncer
-	@$(PY) -m ruff check .
-	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy
-	@$(VENV)/bin/sqlfluff lint dbt/models dbt/tests dbt/snapshots
+lint: env ## ruff, mypy, sqlfluff, dbt-bouncer (make test does the same)
+	@$(PY) -m pytest -q -n 2 tests/test_lint.py

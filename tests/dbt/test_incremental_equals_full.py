@@ -1,0 +1,80 @@
+"""Whatever arrives, in whatever order: the rows of one full refresh.
+
+`make verify-incremental SEED=7` lives through the sequence of a seed and prints it; `make
+drill` looks for new ones, and shrinks what fails.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import DatabaseFactory
+from tests.dbt.arrivals import KINDS
+from tests.dbt.sequences import BUILDS, Report, Step, sequence_of, verify
+from tests.dbt_runner import DbtRunner
+
+FIXED_SEEDS = (11, 29)
+FIXED_LENGTH = 18
+SEED_LENGTH = int(os.environ.get("LENGTH", "30"))
+STEPS = st.lists(
+    st.builds(Step, st.sampled_from([*KINDS, *BUILDS]), st.integers(0, 999_999)),
+    min_size=4,
+    max_size=25,
+)
+
+Verify = Callable[[Sequence[Step], int], Report]
+
+
+@pytest.fixture(scope="session")
+def verified(new_database: DatabaseFactory, run_dbt: DbtRunner) -> Verify:
+    """Lives through a sequence in a school of a seed, and compares every row."""
+
+    def run(steps: Sequence[Step], school: int) -> Report:
+        return verify(steps, school, new_database, run_dbt)
+
+    return run
+
+
+def whatever_arrives(verified: Verify, steps: list[Step], school: int) -> None:
+    """An incremental warehouse holds the rows of one full refresh."""
+    report = verified(steps, school)
+    assert not report.differences, f"school {school}\n{report}"
+
+
+each_example_takes_seconds = settings(
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    max_examples=int(os.environ.get("EXAMPLES", "20")),
+    print_blob=True,
+)
+
+
+@settings(each_example_takes_seconds, phases=[Phase.explicit])
+@given(steps=STEPS, school=st.integers(0, 99))
+@example(steps=sequence_of(FIXED_SEEDS[0], FIXED_LENGTH), school=FIXED_SEEDS[0])
+@example(steps=sequence_of(FIXED_SEEDS[1], FIXED_LENGTH), school=FIXED_SEEDS[1])
+def test_fixed_sequences(verified: Verify, steps: list[Step], school: int) -> None:
+    whatever_arrives(verified, steps, school)
+
+
+@pytest.mark.drill
+@pytest.mark.timeout(7200)
+@settings(each_example_takes_seconds, phases=[Phase.generate, Phase.shrink])
+@given(steps=STEPS, school=st.integers(0, 99))
+def test_random_sequences(verified: Verify, steps: list[Step], school: int) -> None:
+    whatever_arrives(verified, steps, school)
+
+
+@pytest.mark.skipif("SEED" not in os.environ, reason="make verify-incremental SEED=7")
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", [int(seed) for seed in os.environ.get("SEED", "0").split(",")])
+def test_the_sequence_of_a_seed(verified: Verify, seed: int) -> None:
+    report = verified(sequence_of(seed, SEED_LENGTH), seed)
+    sys.stdout.write(f"\nseed {seed}, {SEED_LENGTH} steps\n{report}\n")
+    assert not report.differences

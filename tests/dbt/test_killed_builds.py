@@ -1,0 +1,83 @@
+"""A dbt that is killed half-way leaves whole models, and the next build ends the same."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.conftest import ROOT, Database, DatabaseFactory
+from tests.dbt.every_mart import mart_differences, read_marts
+from tests.dbt.sequences import BUILD, Life, Step, terminate_dbt
+from tests.dbt_runner import DbtRunner
+
+ARRIVALS = ("rescored", "moved", "deleted", "late_session", "question", "goal", "ability")
+
+
+def kill_once_built(database: Database, as_of_date: date, model_count: int) -> int:
+    """Run dbt in a process of its own, kill -9 it after so many models; how many there were."""
+    since = "select count(*) from ops.model_builds where as_of_date = %s"
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        process = subprocess.Popen(
+            [
+                str(Path(sys.executable).parent / "dbt"),
+                *BUILD,
+                "--vars",
+                f"as_of_date: {as_of_date}",
+                "--target-path",
+                f"target/{database.name}",
+                "--log-path",
+                f"target/{database.name}",
+            ],
+            cwd=ROOT,
+            env=database.env,
+            stdout=subprocess.DEVNULL,
+            stderr=sys.stderr,
+        )
+        built = 0
+        while process.poll() is None and built < model_count:
+            time.sleep(0.02)
+            row = connection.execute(since, (as_of_date,)).fetchone()
+            assert row is not None
+            built = row[0]
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    return built
+
+
+@pytest.mark.parametrize(
+    "model_count",
+    [3, *(pytest.param(count, marks=pytest.mark.drill) for count in (0, 1, 2, 4, 5, 6, 7, 8))],
+)
+def test_a_killed_dbt_ends_the_same_when_it_is_run_again(
+    new_database: DatabaseFactory, run_dbt: DbtRunner, model_count: int
+) -> None:
+    database = new_database()
+    life = Life(database, run_dbt, school_seed=model_count)
+    rng = random.Random(model_count)  # noqa: S311 - a test's arrivals
+    for kind in ARRIVALS * 2:
+        life.take(Step(kind, rng.randrange(1_000_000)))
+    life.next_day()
+    kill_once_built(database, life.today, model_count)
+    # The server's processes would roll back by themselves, once they notice.
+    terminate_dbt(database)
+    report = life.finish(new_database)
+    assert not report.differences, str(report)
+
+
+def test_a_killed_full_refresh_leaves_the_rows_of_before(
+    new_database: DatabaseFactory, run_dbt: DbtRunner
+) -> None:
+    database = new_database()
+    life = Life(database, run_dbt, school_seed=2)
+    before = read_marts(database.url)
+    life.build_and_be_killed(2.5, "--full-refresh")
+    assert mart_differences(read_marts(database.url), before) == []
+    assert life.finish(new_database).differences == []
