@@ -17,12 +17,15 @@
     {{- return("unnest(" ~ value ~ ") as " ~ alias ~ " (" ~ column ~ ")") -}}
 {% endmacro %}
 
-{% macro json_object_agg(key, value) %}
-    {{- return(adapter.dispatch('json_object_agg')(key, value)) -}}
+{% macro json_object_agg(key, value, condition=none) %}
+    {{- return(adapter.dispatch('json_object_agg')(key, value, condition)) -}}
 {% endmacro %}
 
-{% macro postgres__json_object_agg(key, value) %}
-    {{- return("jsonb_object_agg(" ~ key ~ ", " ~ value ~ ")") -}}
+{% macro postgres__json_object_agg(key, value, condition) %}
+    {%- set aggregate = "jsonb_object_agg(" ~ key ~ ", " ~ value ~ ")" -%}
+    {{- return(
+        aggregate ~ " filter (where " ~ condition ~ ")" if condition else aggregate
+    ) -}}
 {% endmacro %}
 
 {% macro json_object_entries(document, alias, key, value) %}

@@ -1,6 +1,6 @@
 {{ config(materialized='view') }}
 
-{#- A view: an exam that has just been scored shows at once, with no build in between. -#}
+{#- A view: an exam that has just been scored shows at once, with no build before. -#}
 
 with current_abilities as (
     select * from {{ ref('stg_irt__current_abilities') }}

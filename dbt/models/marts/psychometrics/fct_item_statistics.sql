@@ -143,30 +143,32 @@ answer_steps as (
     group by item_days_in_scope.item_id, item_days_in_scope.as_of, entries.answer
 ),
 
+first_answers as (
+    select
+        answer_steps.item_id,
+        answer_steps.answer,
+        min(answer_steps.as_of) as first_as_of
+    from answer_steps
+    group by answer_steps.item_id, answer_steps.answer
+),
+
 answer_totals as (
     select
-        given.item_id,
+        first_answers.item_id,
         spine.as_of,
-        given.answer,
+        first_answers.answer,
         sum(answer_steps.answer_count) over (
-            partition by given.item_id, given.answer order by spine.as_of
+            partition by first_answers.item_id, first_answers.answer order by spine.as_of
         ) as answer_count
-    from (
-        select
-            answer_steps.item_id,
-            answer_steps.answer,
-            min(answer_steps.as_of) as first_as_of
-        from answer_steps
-        group by answer_steps.item_id, answer_steps.answer
-    ) as given
+    from first_answers
     inner join spine
         on
-            given.item_id = spine.item_id
-            and given.first_as_of <= spine.as_of
+            first_answers.item_id = spine.item_id
+            and first_answers.first_as_of <= spine.as_of
     left join answer_steps
         on
-            given.item_id = answer_steps.item_id
-            and given.answer = answer_steps.answer
+            first_answers.item_id = answer_steps.item_id
+            and first_answers.answer = answer_steps.answer
             and spine.as_of = answer_steps.as_of
 ),
 
@@ -175,7 +177,7 @@ answers_by_frequency as (
         answer_totals.*,
         row_number() over (
             partition by answer_totals.item_id, answer_totals.as_of
-            order by answer_totals.answer_count desc, answer_totals.answer collate "C"
+            order by answer_totals.answer_count desc, {{ bytewise('answer_totals.answer') }}
         ) as frequency_rank
     from answer_totals
 ),
@@ -185,10 +187,10 @@ answers as (
         answers_by_frequency.item_id,
         answers_by_frequency.as_of,
         {{ json_object_agg(
-            'answers_by_frequency.answer', 'answers_by_frequency.answer_count'
-        ) }} filter (
-            where answers_by_frequency.frequency_rank <= {{ var('item_answer_count_max') }}
-        ) as answer_counts,
+            'answers_by_frequency.answer',
+            'answers_by_frequency.answer_count',
+            'answers_by_frequency.frequency_rank <= ' ~ var('item_answer_count_max'),
+        ) }} as answer_counts,
         coalesce(
             sum(answers_by_frequency.answer_count) filter (
                 where
