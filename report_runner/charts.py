@@ -97,7 +97,7 @@ def trend_svg(points: Sequence[TrendPoint], form: Form, title: str, description:
         parts.append(
             f'<line x1="{left}" x2="{width - right + 8}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" '
             f'stroke="{RULE}"/>'
-            + _text(left - 8, y(tick) + font / 3, f"{tick:.0f}", font, QUIET, anchor="end")
+            + label(left - 8, y(tick) + font / 3, f"{tick:.0f}", font, QUIET, anchor="end")
         )
     band = [f"{x(point):.1f},{y(point.high):.1f}" for point in points]
     band += [f"{x(point):.1f},{y(point.low):.1f}" for point in reversed(points)]
@@ -115,12 +115,12 @@ def trend_svg(points: Sequence[TrendPoint], form: Form, title: str, description:
             f'fill="{ACCENT}" stroke="#fff" stroke-width="1.5"/>'
         )
         if index in labelled:
-            parts.append(_text(x(point), height - 8, point.label, font, QUIET, anchor="middle"))
+            parts.append(label(x(point), height - 8, point.label, font, QUIET, anchor="middle"))
     last = points[-1]
     parts.append(
-        _text(x(last) + 9, y(last.score) + font / 3, f"{last.score:.0f}", font + 2, INK, bold=True)
+        label(x(last) + 9, y(last.score) + font / 3, f"{last.score:.0f}", font + 2, INK, bold=True)
     )
-    return _document(width, height, form, title, description, parts)
+    return document(width, height, form, title, description, parts)
 
 
 def bar_svg(bars: Sequence[Bar], form: Form, title: str, description: str) -> str:
@@ -143,14 +143,14 @@ def bar_svg(bars: Sequence[Bar], form: Form, title: str, description: str) -> st
         value_x, anchor = (width - right + 10, "start") if is_wide else (width, "end")
         # A weak topic's bar is hollow, so that it stays apart from the others in grey.
         parts.append(
-            _text(0, text_y, name, font, INK)
+            label(0, text_y, name, font, INK)
             + f'<rect x="{left}" y="{bar_top}" width="{track}" height="14" rx="3" '
             f'fill="#eef1f5"/><rect x="{left + 1}" y="{bar_top + 1}" width="{filled - 2:.1f}" '
             f'height="12" rx="2" fill="{fill}" stroke="{ACCENT}" '
             f'stroke-width="{2 if bar.is_weak else 0}"/>'
-            + _text(value_x, text_y, value, font, INK, anchor=anchor, bold=bar.mark is not None)
+            + label(value_x, text_y, value, font, INK, anchor=anchor, bold=bar.mark is not None)
         )
-    return _document(width, height, form, title, description, parts)
+    return document(width, height, form, title, description, parts)
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -167,7 +167,7 @@ def _labelled(points: Sequence[TrendPoint], most: int) -> set[int]:
     return {len(points) - 1 - offset for offset in range(0, len(points), every)}
 
 
-def _text(
+def label(
     x: float,
     y: float,
     value: str,
@@ -177,6 +177,7 @@ def _text(
     anchor: str = "start",
     bold: bool = False,
 ) -> str:
+    """Return one line of text; `anchor` is the side of it that stands at `x`."""
     weight = ' font-weight="600"' if bold else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{fill}" '
@@ -184,9 +185,10 @@ def _text(
     )
 
 
-def _document(
+def document(
     width: int, height: int, form: Form, title: str, description: str, parts: Sequence[str]
 ) -> str:
+    """Return the whole SVG document."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{form}" role="img" '
         f'viewBox="0 0 {width} {height}" width="{width}" height="{height}">'

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
+from report_runner.calibration_command import write_calibration
 from report_runner.catalogue import LANGUAGES
+from report_runner.cohort_command import write_cohorts
 from report_runner.console import say
 from report_runner.errors import ReportError
 from report_runner.housekeeping import list_missing, prune
@@ -51,6 +53,30 @@ def _parser() -> argparse.ArgumentParser:
         "--processes", type=_positive, metavar="N", help="default: as many as are useful"
     )
     weekly.set_defaults(run=write_weekly)
+    cohort = commands.add_parser(
+        "cohort",
+        help="reports of classes for their tutors",
+        description="Write the report of every class, or organisation, with KPIs in the week.",
+    )
+    _add_week_and_place(cohort)
+    cohort.add_argument("--by", choices=("classroom", "organisation"), default="classroom")
+    cohort.add_argument("--cohort", action="append", metavar="ID", help="this one (repeatable)")
+    cohort.add_argument("--language", type=_choice(LANGUAGES), default=("ko",), metavar="ko|en")
+    cohort.set_defaults(run=write_cohorts)
+    calibration = commands.add_parser(
+        "calibration",
+        help="report of a calibration for psychometricians",
+        description="Write the report of one run: parameters, curves, fit, DIF, drift, linking.",
+    )
+    calibration.add_argument(
+        "--run", dest="run_id", metavar="RUN", help="default: the latest accepted run"
+    )
+    calibration.add_argument("--format", type=_choice(FORMATS), default=FORMATS, metavar="html,pdf")
+    calibration.add_argument(
+        "--language", type=_choice(LANGUAGES), default=("ko",), metavar="ko|en"
+    )
+    calibration.add_argument("--out", type=Path, metavar="DIR", help=_OUT_HELP)
+    calibration.set_defaults(run=write_calibration)
     missing = commands.add_parser(
         "missing",
         help="what a week lacks",

@@ -4,6 +4,7 @@
 local html_tags = {
   masthead = 'header', panel = 'section', colophon = 'footer', chart = 'figure',
   cards = 'ul', card = 'li', items = 'ul', item = 'li', figures = 'ul', figure = 'li',
+  grid = 'table', row = 'tr',
 }
 
 -- A statement of the template language, alone in its paragraph, is no paragraph.
@@ -29,6 +30,8 @@ local function html_div(div)
   if div.classes:includes('headline') then tag = 'p' end
   if tag == nil then return nil end
   local blocks = pandoc.List()
+  -- A table that is wider than a phone scrolls by itself, with the keyboard too.
+  if tag == 'table' then blocks:insert(pandoc.RawBlock('html', '<div class="scroll" tabindex="0">')) end
   blocks:insert(pandoc.RawBlock('html', '<' .. tag .. ' class="' .. classes(div) .. '">'))
   local last = #div.content
   for index, block in ipairs(div.content) do
@@ -38,17 +41,27 @@ local function html_div(div)
       blocks:insert(pandoc.RawBlock('html', '<figcaption>'))
       blocks:insert(pandoc.Plain(block.content))
       blocks:insert(pandoc.RawBlock('html', '</figcaption>'))
-    elseif tag == 'figure' and block.t == 'Para' then
+    elseif (tag == 'figure' or tag == 'tr') and block.t == 'Para' then
       blocks:insert(pandoc.Plain(block.content))
     else
       blocks:insert(block)
     end
   end
   blocks:insert(pandoc.RawBlock('html', '</' .. tag .. '>'))
+  if tag == 'table' then blocks:insert(pandoc.RawBlock('html', '</div>')) end
   return blocks
 end
 
+local cells = { head = { '<th scope="col">', '</th>' }, cell = { '<td>', '</td>' } }
+
 local function html_span(span)
+  local cell = cells[span.classes[1]]
+  if cell then
+    local inlines = pandoc.List({ pandoc.RawInline('html', cell[1]) })
+    inlines:extend(span.content)
+    inlines:insert(pandoc.RawInline('html', cell[2]))
+    return inlines
+  end
   if not span.attributes['data-value'] then return nil end
   local open = '<data class="' .. classes(span) .. '" data-name="'
     .. (span.attributes['data-name'] or '') .. '" value="' .. span.attributes['data-value'] .. '">'
@@ -66,8 +79,10 @@ end
 
 -- Typst: every Div is a function of the theme. A container's children are its arguments, so
 -- they are written without the mark that starts code in text.
-local containers = { cards = true, items = true, figures = true, split = true }
-local functions = { figure = 'figure-item' }
+local containers = {
+  cards = true, items = true, figures = true, split = true, grid = true, row = true,
+}
+local functions = { figure = 'figure-item', grid = 'data-table' }
 local spans = {
   label = true, period = true, name = true, group = true, before = true, meaning = true,
   unit = true, content = true, target = true, ['figure-value'] = true,
@@ -134,6 +149,12 @@ function typst_blocks(blocks, is_argument)
 end
 
 local function typst_span(span)
+  if cells[span.classes[1]] then
+    local inlines = pandoc.List({ pandoc.RawInline('typst', '[') })
+    inlines:extend(span.content)
+    inlines:insert(pandoc.RawInline('typst', '],'))
+    return inlines
+  end
   if not spans[span.classes[1]] then return nil end
   local inlines = pandoc.List({ pandoc.RawInline('typst', '#' .. call(span) .. '[') })
   inlines:extend(span.content)

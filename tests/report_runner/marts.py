@@ -20,14 +20,20 @@ TABLES: Mapping[str, str] = {
         student_id text, week_start date, as_of_date date, is_complete boolean,
         improvement_index float8, improvement_basis text, time_efficiency float8,
         recovery_rate float8, engagement float8, goal_probability float8, churn_risk float8,
-        theta float8, standard_error float8, run_id text, primary key (week_start, student_id)""",
+        theta float8, standard_error float8, run_id text,
+        days_since_last_activity integer default 1, graded_recent_short_count bigint default 9,
+        primary key (week_start, student_id)""",
     "fct_student_daily_kpis": """
         student_id text, kpi_date date, goal_topic_id text, goal_target_theta float8,
         goal_target_date date, median_time_recent_ms float8, median_time_previous_ms float8,
         recovery_attempt_count integer, primary key (kpi_date, student_id)""",
     "dim_students": """
         student_id text primary key, display_name text, locale text, grade text,
-        classroom_name text""",
+        classroom_name text, classroom_id text, org_id text""",
+    "fct_inactivity_daily": "student_id text, inactivity_date date, state text",
+    "fct_inactivity_transitions": """
+        student_id text, changed_on date, to_state text, days_since_last_activity integer,
+        should_notify boolean""",
     "fct_attempts": """
         student_id text, item_id text, session_id text, attempt_date date, is_correct boolean""",
     "fct_topic_daily_features": """
@@ -120,6 +126,8 @@ def add_student(connection: sa.Connection, student: Student) -> None:
                 "locale": student.locale,
                 "grade": student.grade,
                 "classroom_name": student.classroom_name,
+                "classroom_id": "class-1",
+                "org_id": "org",
             }
         ],
     )

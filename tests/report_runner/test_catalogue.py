@@ -35,10 +35,15 @@ def test_all_languages_have_the_same_messages_with_the_same_values() -> None:
         assert len(places) == 1, key
 
 
+# Reports that only tutors and psychometricians read.
+STAFF = ("cohort.", "calibration.")
+
+
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_no_message_holds_jargon_or_a_label_that_is_not_for_students(code: str) -> None:
     words = language(code)
-    found = [key for key in words.messages for form in _forms(words, key) if FORBIDDEN.search(form)]
+    student_keys = [key for key in words.messages if not key.startswith(STAFF)]
+    found = [key for key in student_keys for form in _forms(words, key) if FORBIDDEN.search(form)]
     assert found == []
 
 
