@@ -29,7 +29,8 @@ def run(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
         database,
         "insert into irt.mirt_fit_meta (run_id, model, engine, status, linking, n_items, "
         "n_persons, n_responses, fitted_at) values ('run-1', '2PL', 'native', 'accepted', "
-        """'{"A"\\: 1.02, "B"\\: -0.05, "method"\\: "Stocking-Lord"}', 2, 500, 900, '2026-06-14')""",
+        """'{"A"\\: 1.02, "B"\\: -0.05, "method"\\: "Stocking-Lord"}', """
+        "2, 500, 900, '2026-06-14')",
     )
     execute(
         database,
