@@ -16,8 +16,13 @@ Row = Mapping[str, Any]
 Lines = list[tuple[str, str]]
 
 
-def lines(diagnosis: Diagnosis) -> Lines:
-    """Names and texts, one per finding."""
+def lines(diagnosis: Diagnosis, *, has_history: bool = True) -> Lines:
+    """Names and texts, one per finding.
+
+    Args:
+        diagnosis: of the calibration.
+        has_history: whether there could be earlier runs to compare with.
+    """
     summary = diagnosis.summary
     return [
         ("reliability", _reliability(summary["information"])),
@@ -26,7 +31,7 @@ def lines(diagnosis: Diagnosis) -> Lines:
         ("person fit", _person_fit(summary["person_fit"])),
         *(("DIF", _dif(one, diagnosis)) for one in summary["dif"]),
         *(("drift", _drift(one, diagnosis)) for one in summary["drift"]),
-        *_not_compared(summary["drift"]),
+        *(_not_compared(summary["drift"]) if has_history else []),
     ]
 
 

@@ -153,7 +153,6 @@ def estimate(
     calibration = rescale(judged.calibration, scale)
     diagnosis = None
     if request.has_diagnostics:
-        said("diagnostics:")
         diagnosis = diagnose(
             admission.responses,
             calibration,

@@ -137,6 +137,7 @@ def diagnose(
         comparisons: earlier runs, for drift.
         said: told what begins.
     """
+    said("diagnostics:")
     clock = _Clock(said)
     kept = calibrated_only(responses, calibration)
     a, b, c = parameters = _in_order_of(kept, calibration)

@@ -119,7 +119,7 @@ def files(done: FileRun) -> str:
     if done.scale is not None:
         rows.append(("scale", describe_scale(done.scale)))
     if done.diagnosis is not None:
-        rows += attention.lines(done.diagnosis)
+        rows += attention.lines(done.diagnosis, has_history=False)
     rows += [("written", str(path)) for path in done.written]
     return _aligned(rows)
 
