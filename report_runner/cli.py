@@ -12,7 +12,7 @@ from report_runner.cohort_command import write_cohorts
 from report_runner.console import say
 from report_runner.errors import ReportError
 from report_runner.housekeeping import list_missing, prune
-from report_runner.weekly import FORMATS
+from report_runner.weekly import FORMATS, RENDERERS
 from report_runner.weekly_command import write_weekly
 from warehouse.errors import WarehouseError
 
@@ -51,6 +51,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     weekly.add_argument(
         "--processes", type=_positive, metavar="N", help="default: as many as are useful"
+    )
+    weekly.add_argument(
+        "--renderer",
+        choices=RENDERERS,
+        default=RENDERERS[0],
+        help="compiled templates, or `quarto render` of each report (slow; needs Quarto)",
     )
     weekly.set_defaults(run=write_weekly)
     cohort = commands.add_parser(

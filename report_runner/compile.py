@@ -28,6 +28,7 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _METADATA = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 # What a program reads beside a number; on paper there is no such place.
 _DATA_ATTRIBUTE = re.compile(r'[ ]data-[a-z]+="[^"]*"')
+_MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~^$@&\"':=])")
 _CSS_FILLER = re.compile(r"/\*.*?\*/|\s+", re.DOTALL)
 
 # Extensions that would read meaning into our text: quotes, dashes, ids, formulas, raw markup.
@@ -104,20 +105,38 @@ def template_version(name: str, code: str, file_format: str = "html") -> str:
     return digest.hexdigest()[:16]
 
 
+def quarto_source(name: str, code: str) -> str:
+    """Return the document for `quarto render`: the catalogue's texts in, Jinja2's tags left."""
+    document = _read(f"{name}.qmd")
+    head = _METADATA.match(document)
+    words = language(code)
+    title = re.sub(r'[\\"]', "", words.text(_PLACE.findall(document)[0]))
+    metadata = _PLACE.sub(
+        lambda match: code if match[1] == "lang" else title, head[0] if head else ""
+    )
+    return metadata + _prepare(document, words)
+
+
 def _prepare(document: str, words: Language) -> str:
     """Return the document's body with the catalogue's texts, tags alone in paragraphs."""
 
     def text(key: str) -> str:
-        return _as_markdown(words.text(key))
+        return as_markdown(words.text(key))
 
     body = _COMMENT.sub("", _METADATA.sub("", document))
     return _STATEMENT_LINE.sub(r"\n\1\n", _fill_places(body, text))
 
 
-def _as_markdown(value: str) -> str:
+def as_markdown(value: str) -> str:
+    """Return a text of the catalogue as Markdown that shows exactly it."""
     if _TOKEN.search(value) or _TAG.search(value):
         raise TemplateError(f"a text of the catalogue looks like a template tag: {value!r}")
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>~^$@&\"':])", r"\\\1", value)
+    return markdown_text(value)
+
+
+def markdown_text(value: str) -> str:
+    """Return `value` with every character that Markdown or Quarto could read as markup escaped."""
+    return _MARKUP.sub(r"\\\1", value)
 
 
 def _fill_places(source: str, text: Callable[[str], str]) -> str:

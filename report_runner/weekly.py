@@ -10,16 +10,19 @@ from report_runner import artifacts, catalogue, queries
 from report_runner.catalogue import LANGUAGES
 from report_runner.compile import compile_template, template_version
 from report_runner.errors import StoreError
+from report_runner.quarto import quarto_version, render_quarto
 from report_runner.records import Artifact, ItemBank, StudentInputs, Week
 from report_runner.render import render_html
 from report_runner.sections import build_report
 from report_runner.store import Store, report_key
 from report_runner.typesetting import render_pdf
 from report_runner.uploads import Uploads
+from report_runner.views import WeeklyReportText
 from report_runner.wording import say
 
 TEMPLATE = "weekly_report"
 FORMATS = ("html", "pdf")
+RENDERERS = ("compiled", "quarto")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class WeeklyJob:
     week: Week
     formats: tuple[str, ...] = FORMATS
     languages: tuple[str, ...] = LANGUAGES
+    renderer: str = RENDERERS[0]
 
 
 @dataclass
@@ -93,6 +97,8 @@ def content_hash(
 ) -> str:
     """Return the hash of all that a report is made from; no clock is among it."""
     version = template_version(TEMPLATE, language, file_format)
+    if job.renderer == "quarto":
+        version = f"{version} quarto {quarto_version()}"
     return inputs.digest(file_format, language, version, bank.fingerprint, repr(job.week))
 
 
@@ -122,12 +128,7 @@ def _make_reports(
     words = say(report, catalogue.language(language))
     made = []
     for file_format, digest, key in changed:
-        compiled = compile_template(TEMPLATE, language, file_format)
-        document = (
-            render_pdf(compiled.source, job.week.as_of_date, report=words)
-            if file_format == "pdf"
-            else render_html(compiled.source, report=words)
-        )
+        document = _render(job, language, file_format, words)
         artifact = Artifact(
             student_id=inputs.student_id,
             week_start=job.week.week_start,
@@ -136,9 +137,18 @@ def _make_reports(
             size_bytes=len(document),
             sha256=hashlib.sha256(document).hexdigest(),
             content_hash=digest,
-            template_version=compiled.version,
+            template_version=template_version(TEMPLATE, language, file_format),
             language=language,
             run_id=report.run_id,
         )
         made.append((artifact, document))
     return made
+
+
+def _render(job: WeeklyJob, code: str, file_format: str, words: WeeklyReportText) -> bytes:
+    if job.renderer == "quarto":
+        return render_quarto(TEMPLATE, code, file_format, report=words)
+    compiled = compile_template(TEMPLATE, code, file_format)
+    if file_format == "pdf":
+        return render_pdf(compiled.source, job.week.as_of_date, report=words)
+    return render_html(compiled.source, report=words)

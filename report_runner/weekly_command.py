@@ -12,6 +12,7 @@ from report_runner import artifacts, queries
 from report_runner.console import say, tell
 from report_runner.errors import ReportError
 from report_runner.places import Place, read_place
+from report_runner.quarto import require_quarto
 from report_runner.records import ItemBank, Week
 from report_runner.runner import Progress, run_weekly
 from report_runner.store import open_store
@@ -27,6 +28,8 @@ _UNDEFINED_TABLE = "42P01"
 
 def write_weekly(options: argparse.Namespace) -> int:
     """Write the student reports of one week; return 0, or raise what went wrong."""
+    if options.renderer == "quarto":
+        require_quarto()
     engine = create_engine()
     require_reachable(engine)
     place = read_place(out=options.out)
@@ -37,7 +40,7 @@ def write_weekly(options: argparse.Namespace) -> int:
             raise ReportError(f"no weekly KPIs for {', '.join(options.student)} in that week")
         tell("No weekly KPIs to report on: nothing to do. `dbt build` makes them.")
         return 0
-    job = WeeklyJob(week, options.format, options.language)
+    job = WeeklyJob(week, options.format, options.language, options.renderer)
     say(
         f"week of {week.week_start}, numbers as of {week.as_of_date}: {len(student_ids):,} students"
     )

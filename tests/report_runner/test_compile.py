@@ -38,7 +38,7 @@ def test_compiling_again_gives_the_same_bytes() -> None:
 
 def test_texts_of_the_catalogue_are_text_and_not_markdown() -> None:
     text = "*a* [b](c) `d` # e <f> ~g~ ^h^ {i} \\j 1. k"
-    assert compiler._pandoc(compiler._as_markdown(text), "html5").strip() == (
+    assert compiler._pandoc(compiler.as_markdown(text), "html5").strip() == (
         "<p>*a* [b](c) `d` # e &lt;f&gt; ~g~ ^h^ {i} \\j 1. k</p>"
     )
 
@@ -46,7 +46,7 @@ def test_texts_of_the_catalogue_are_text_and_not_markdown() -> None:
 @pytest.mark.parametrize("text", ["{{ 7 * 7 }}", "{% raw %}", "JVALUE0X", "JSTATEMENT12X"])
 def test_a_text_that_looks_like_a_tag_or_a_token_is_refused(text: str) -> None:
     with pytest.raises(TemplateError):
-        compiler._as_markdown(text)
+        compiler.as_markdown(text)
 
 
 def test_a_document_that_loses_a_tag_is_refused() -> None:

@@ -83,7 +83,7 @@ def test_hostile_text_is_read_back_from_the_pdf_as_it_was_written() -> None:
     template = LINES
 
     @settings(
-        max_examples=25,  # of forty texts each
+        max_examples=50,  # of forty texts each
         deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
