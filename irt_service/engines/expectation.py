@@ -129,10 +129,10 @@ def normalise(
         total += posterior[q]
         moment += posterior[q] * theta[q]
     left = low
-    while lane_maximum(posterior, left) <= kept:
+    while left + LANE < high and lane_maximum(posterior, left) <= kept:
         left += LANE
     right = high
-    while lane_maximum(posterior, right - LANE) <= kept:
+    while right - LANE > left and lane_maximum(posterior, right - LANE) <= kept:
         right -= LANE
     share = 1 / total
     for q in range(left, right):

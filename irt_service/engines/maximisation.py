@@ -242,13 +242,13 @@ def maximise_item(
         _derivatives(point, sums, correct, answered, theta, priors, gradient, hessian)
         if not rule.is_slope_free:
             _hold_slope(gradient, hessian)
-        ridge = SMALLEST_RIDGE * max(-hessian[0, 0], -hessian[1, 1])
+        ridge = SMALLEST_RIDGE * max(abs(hessian[0, 0]), abs(hessian[1, 1]))
         while not solve_definite(hessian, gradient, size, step):
             for r in range(size):
                 hessian[r, r] -= ridge
             ridge *= RIDGE_GROWTH
-            if not ridge < math.inf:
-                return
+            if not 0.0 < ridge < math.inf:
+                return  # without any curvature there is nothing to climb
         scale = 1.0
         for _ in range(MOST_HALVINGS):
             for r in range(size):

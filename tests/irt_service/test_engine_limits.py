@@ -16,6 +16,8 @@ from irt_service.engines.base import (
     Model,
     NormalPrior,
 )
+from irt_service.engines.maximisation import Rule, maximise_item
+from irt_service.engines.priors import priors_of
 from irt_service.errors import InsufficientDataError, InvalidSettingsError
 from irt_service.responses import ResponseMatrix
 from tests.irt_service.reference_cases import lsat7
@@ -66,6 +68,14 @@ def test_an_item_of_difficulty_12_is_flagged_and_not_moved_to_a_limit() -> None:
     assert "extreme_difficulty" in found.flags[place]
     assert abs(found.difficulty[place]) > 6.0
     assert found.se_difficulty[place] > 1.0
+
+
+def test_an_item_without_any_curvature_ends_its_climb_where_it_is() -> None:
+    point, theta = np.array([1.0, 0.5, -np.inf]), np.linspace(-6.0, 6.0, 64)
+    nobody, no_guessing = np.zeros(64), np.empty(0)
+    rule = Rule(is_slope_free=True, tolerance=1e-7)
+    maximise_item(point, (0.0, 0.0), no_guessing, nobody, theta, priors_of(DEFAULT), rule)
+    np.testing.assert_array_equal(point, [1.0, 0.5, -np.inf])
 
 
 @pytest.mark.parametrize("model", list(Model))
