@@ -23,11 +23,6 @@ class Anderson:
         self._points: list[Floats] = []
         self._residuals: list[Floats] = []
 
-    @property
-    def has_restarted(self) -> bool:
-        """Whether the last proposal was the plain image."""
-        return len(self._points) <= 1
-
     def restart(self) -> None:
         """Forget the history."""
         self._points.clear()

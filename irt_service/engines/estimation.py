@@ -18,6 +18,7 @@ from irt_service.engines.expectation import (
     ExpectationStep,
     Precision,
 )
+from irt_service.engines.lengthening import add_test_information, lengthen
 from irt_service.engines.maximisation import (
     NEWTON_TOLERANCE,
     Rule,
@@ -184,6 +185,22 @@ class Cycle:
             self._run(maximise, even_blocks(len(points), min(ITEM_BLOCKS, len(points))))
         return self._rescale(State(points, state.mean, state.sd), expected, theta)
 
+    def lengthen(self, state: State, image: State, expected: Expectation) -> State:
+        """A point beyond EM's own, nearer to the maximum, where that is known to pay."""
+        has_guessing = bool((state.points[:, 2] > -np.inf).any())
+        is_identified = self._problem.scale is Scale.IDENTIFIED
+        if self._settings.model is not Model.TWO_PL or not is_identified or has_guessing:
+            return image
+        theta = state.mean + state.sd * self._grid.nodes
+        total = np.zeros(len(theta))
+        add_test_information(state.points, expected.answered, theta, total)
+        pooled = np.maximum(expected.pooled, np.finfo(np.float64).tiny)
+        variance = 1.0 / (1.0 / state.sd**2 + total / pooled)
+        points = image.points.copy()
+        is_free = self._problem.is_free
+        lengthen(state.points, points, is_free, expected.answered, variance, theta)
+        return State(points, image.mean, image.sd)
+
     def _rescale(self, state: State, expected: Expectation, theta: Floats) -> State:
         """Latent mean and SD: estimated, or mapped back into the items."""
         scale = self._problem.scale
@@ -267,8 +284,9 @@ class Climb:
                 continue
             if self.diverging.any() or self.image.sd < SMALLEST_SD or self.change < stop:
                 return
-            state = self._packing.unpack(self._anderson.propose(vector, image), self.image)
-            is_plain = self._anderson.has_restarted
+            beyond = self._packing.pack(cycle.lengthen(state, self.image, expected))
+            state = self._packing.unpack(self._anderson.propose(vector, beyond), self.image)
+            is_plain = False
 
     def _lost(self, steepest: float) -> Mask:
         """Items that have left what the grid can resolve."""

@@ -22,6 +22,9 @@ NOT_SHARED = "not_identified: no student answered another item as well"
 
 FEWEST_ITEMS = {Model.RASCH: 2, Model.ONE_PL: 2, Model.TWO_PL: 3, Model.THREE_PL: 3}
 START_GUESSING = 0.2
+# Log odds over theta ~ N(0, 1) are those at theta = 0 divided by this: the logistic-normal integral
+# with the logistic taken as a normal of scale 15 pi / (16 sqrt 3).
+MARGINAL = np.sqrt(1.0 + (16.0 * np.sqrt(3.0) / (15.0 * np.pi)) ** 2)
 ROUNDING = 1e-12  # relative; sums of weights that differ by less are equal
 NO_GUESSING = -np.inf  # logit of c = 0
 
@@ -161,7 +164,7 @@ def require_enough(problem: Problem, settings: CalibrationSettings) -> None:
 
 
 def _starting_values(responses: ResponseMatrix, settings: CalibrationSettings) -> Floats:
-    """a = 1, d from the share correct (log odds, shrunk a little), c = 0.2 in the 3PL."""
+    """a = 1, d from the share correct (shrunk a little), c = 0.2 in the 3PL."""
     tally = responses.tally()
     share = (tally[:, 2] + 0.5) / (tally[:, 1] + 1.0)
     has_guessing = settings.model is Model.THREE_PL
@@ -169,7 +172,7 @@ def _starting_values(responses: ResponseMatrix, settings: CalibrationSettings) -
         share = np.clip((share - START_GUESSING) / (1 - START_GUESSING), 0.05, 1.0)
     start = np.empty((responses.n_items, 3))
     start[:, 0] = 1.0
-    start[:, 1] = np.log(share) - np.log1p(-np.minimum(share, 1 - 1e-9))
+    start[:, 1] = MARGINAL * (np.log(share) - np.log1p(-np.minimum(share, 1 - 1e-9)))
     start[:, 2] = np.log(START_GUESSING / (1 - START_GUESSING)) if has_guessing else NO_GUESSING
     for j, item in enumerate(responses.item_ids):
         fixed = settings.fixed_items.get(item)
