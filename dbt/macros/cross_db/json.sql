@@ -13,3 +13,11 @@
 {% macro postgres__json_get_text(document, key) %}
     {{- return("(" ~ document ~ " ->> '" ~ key ~ "')") -}}
 {% endmacro %}
+
+{% macro json_array_holds(document, text) %}
+    {{- return(adapter.dispatch('json_array_holds')(document, text)) -}}
+{% endmacro %}
+
+{% macro postgres__json_array_holds(document, text) %}
+    {{- return("(" ~ document ~ " ? '" ~ text ~ "')") -}}
+{% endmacro %}

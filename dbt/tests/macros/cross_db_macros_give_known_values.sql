@@ -100,6 +100,55 @@ cases as (
             = {{ row_hash(["cast('' as text)"]) }} as text
         ),
         'false'
+    union all
+    select
+        'composite_key keeps values apart',
+        cast(
+            {{ composite_key(["'a,'", "'b'"]) }}
+            = {{ composite_key(["'a'", "',b'"]) }} as text
+        ),
+        'false'
+    union all
+    select
+        'composite_key of a null',
+        {{ composite_key(["'a'", "cast(null as date)", "date '2026-02-28'"]) }},
+        '["a", null, "2026-02-28"]'
+    union all
+    select
+        'finite of a timestamp',
+        cast({{ finite("timestamptz '2026-02-28T00:00:00Z'") }} is not null as text),
+        'true'
+    union all
+    select
+        'finite of infinity',
+        cast({{ finite("timestamptz 'infinity'") }} is null as text),
+        'true'
+    union all
+    select
+        'json_array_holds',
+        cast({{ json_array_holds("cast('[\"anchor\"]' as jsonb)", 'anchor') }} as text),
+        'true'
+    union all
+    select
+        'json_array_holds no part of a text',
+        cast({{ json_array_holds("cast('[\"anchors\"]' as jsonb)", 'anchor') }} as text),
+        'false'
+    union all
+    select
+        'json_object_agg of some rows',
+        (
+            select cast({{ json_object_agg('value', '1', "value <> 'b'") }} as text)
+            from (values ('a'), ('b')) as letters (value)
+        ),
+        '{"a": 1}'
+    union all
+    select
+        'bytewise puts capitals first',
+        (
+            select min({{ bytewise('value') }})
+            from (values ('a'), ('B')) as letters (value)
+        ),
+        'B'
 
 )
 

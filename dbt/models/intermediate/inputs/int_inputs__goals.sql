@@ -9,7 +9,7 @@ goal_versions as (
 goal_starts as (
 
     select
-        jsonb_build_array('start', student_id, goal_key, valid_from) #>> '{}'
+        {{ composite_key(["'start'", 'student_id', 'goal_key', 'valid_from']) }}
             as input_key,
         cast(
             {{ row_hash(['target_theta', 'priority', 'target_date']) }} as text
@@ -24,7 +24,7 @@ goal_starts as (
 goal_ends as (
 
     select
-        jsonb_build_array('end', student_id, goal_key, valid_to) #>> '{}'
+        {{ composite_key(["'end'", 'student_id', 'goal_key', 'valid_to']) }}
             as input_key,
         '' as version,
         student_id,

@@ -14,18 +14,20 @@ with open_goals as (
 -- The end of a period is an input of its own: it changes nothing before that day.
 inputs as (
     select
-        jsonb_build_array(
-            'start', open_goals.student_id, open_goals.goal_key, open_goals.valid_from
-        )::text as input_key,
+        {{ composite_key([
+            "'start'", 'open_goals.student_id', 'open_goals.goal_key',
+            'open_goals.valid_from',
+        ]) }} as input_key,
         open_goals.content_hash::text as version,
         open_goals.student_id,
         open_goals.valid_from as from_date
     from open_goals
     union all
     select
-        jsonb_build_array(
-            'end', open_goals.student_id, open_goals.goal_key, open_goals.valid_to
-        )::text as input_key,
+        {{ composite_key([
+            "'end'", 'open_goals.student_id', 'open_goals.goal_key',
+            'open_goals.valid_to',
+        ]) }} as input_key,
         ''::text as version,
         open_goals.student_id,
         open_goals.valid_to as from_date

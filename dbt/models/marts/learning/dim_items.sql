@@ -43,7 +43,7 @@ delivered_items as (
         item_id asc,
         (topic_id is null) asc,
         attempt_count desc,
-        topic_id collate "C" asc
+        {{ bytewise('topic_id') }} asc
 
 ),
 
@@ -52,7 +52,8 @@ parameters as (
     select
         item_id,
         {{ json_get('meta', 'irt') }} as irt,
-        coalesce({{ json_get('meta', 'tags') }} ? 'anchor', false) as is_tagged_anchor
+        coalesce({{ json_array_holds(json_get('meta', 'tags'), 'anchor') }}, false)
+            as is_tagged_anchor
     from questions
 
 ),

@@ -163,7 +163,7 @@ numbered as (
     window
         chronological as (
             partition by student_id, item_id
-            order by answered_at, session_id collate "C", position
+            order by answered_at, {{ bytewise('session_id') }}, position
             rows between unbounded preceding and current row
         )
 

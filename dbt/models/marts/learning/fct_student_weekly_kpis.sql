@@ -22,9 +22,12 @@ week_starts as (
             as week_start
     from last_build
     cross join first_week
-    cross join lateral generate_series(
-        0, {{ days_between('first_week.week_start', 'last_build.as_of_date') }} / 7
-    ) as week_numbers (week_number)
+    cross join {{ days_series(
+        '0',
+        days_between('first_week.week_start', 'last_build.as_of_date') ~ ' / 7',
+        'week_numbers',
+        'week_number',
+    ) }}
 ),
 
 weeks as (

@@ -13,7 +13,7 @@ select
     ---------- text
     exam_results.status,
     exam_results.result_json,
-    cast(exam_results.xmin as text) as result_version,
+    {{ row_version('exam_results') }} as result_version,
 
     ---------- numerics
     exam_results.score_raw,

@@ -13,8 +13,8 @@ select
     sessions.status,
 
     ---------- timestamps
-    case when isfinite(sessions.started_at) then sessions.started_at end as started_at,
-    case when isfinite(sessions.ended_at) then sessions.ended_at end as ended_at
+    {{ finite('sessions.started_at') }} as started_at,
+    {{ finite('sessions.ended_at') }} as ended_at
 
 from {{ optional_source('exam', 'session') }} as sessions
 where {{ is_not_erased('sessions.user_id') }}

@@ -1,0 +1,51 @@
+"""Models hold no construct of one engine: a second one is a folder of macros."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+# The construct, and what to write instead.
+CONSTRUCTS = {
+    r"->>?|#>>?|@>|jsonb?_\w+ *\(|\s\?\s": "json_get, json_get_text, json_object_entries, …",
+    r"percentile_(cont|disc)": "median",
+    r"date_trunc|at time zone|\bextract *\(|isodow": "local_date, week_start, seconds_between",
+    r"generate_series": "days_series",
+    r"\bunnest *\(|array_agg": "array_elements, sorted_array",
+    r"\bmd5 *\(|hash_record": "row_hash, combine_hashes",
+    r"\b(xmin|xmax|ctid|tableoid)\b": "row_version",
+    r"isfinite": "finite",
+    r"collate \"C\"": "bytewise",
+    r"pg_\w+|hashtext": "a macro of dbt/macros/cross_db",
+}
+# What is left, and why.
+EXCEPTIONS = {
+    # A snapshot's columns are created by dbt, which has no other way to give them a collation.
+    "dbt/snapshots/goal_history.sql": r'collate "C"',
+}
+MODELS = sorted([*ROOT.glob("dbt/models/**/*.sql"), *ROOT.glob("dbt/snapshots/*.sql")])
+
+
+def written_sql(path: Path) -> str:
+    """A model's own SQL, without comments and calls of macros."""
+    text = re.sub(r"\{#.*?#\}|\{\{.*?\}\}|\{%.*?%\}", "", path.read_text(), flags=re.DOTALL)
+    return re.sub(r"--.*", "", text)
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_a_model_leaves_the_engine_to_macros(path: Path) -> None:
+    sql = written_sql(path)
+    allowed = EXCEPTIONS.get(str(path.relative_to(ROOT)))
+    if allowed is not None:
+        assert re.search(allowed, sql)
+        sql = re.sub(allowed, "", sql)
+    found = {
+        match.group(): instead
+        for construct, instead in CONSTRUCTS.items()
+        for match in re.finditer(construct, sql, re.IGNORECASE)
+    }
+    assert found == {}
