@@ -85,3 +85,16 @@ def test_after_a_full_refresh_everything_is_tested(built: Database, run_dbt: Dbt
             " to_regclass('analytics_state.fct_attempts__replaced') is null"
         ).fetchone()
     assert tables == (True, False)
+
+
+def test_the_documentation_knows_every_column(built: Database, run_dbt: DbtRunner) -> None:
+    catalog = run_dbt("docs", "generate", database=built).result
+    manifest = run_dbt("parse", database=built).result
+    assert len(catalog.nodes) > len(("staging", "intermediate", "marts"))
+    nameless = [
+        f"{node_id}.{column}"
+        for node_id, table in catalog.nodes.items()
+        for column in table.columns
+        if column not in (known := manifest.nodes[node_id].columns) or not known[column].description
+    ]
+    assert nameless == []
