@@ -38,12 +38,16 @@ $$ select string_agg(chr(44032 + cast(
 create function pg_temp.unit(seed bigint, salt int) returns float8 language sql as
 $$ select (abs(hashint8extended(seed, salt)) % 1000000) / 1e6 $$;
 
-insert into analytics.dim_students
+insert into analytics.dim_students (student_id, display_name, locale, grade, classroom_name)
 select 's' || n, pg_temp.name(n), case when n % 10 = 0 then 'en' else 'ko' end,
     '고' || 1 + n % 3, pg_temp.name(n % 500) || '반'
 from generate_series(1, :students) as n;
 
-insert into analytics.fct_student_weekly_kpis
+insert into analytics.fct_student_weekly_kpis (
+    student_id, week_start, as_of_date, is_complete, improvement_index, improvement_basis,
+    time_efficiency, recovery_rate, engagement, goal_probability, churn_risk, theta,
+    standard_error, run_id
+)
 select 's' || n, cast(:week as date) - 7 * (11 - w), cast(:week as date) - 7 * (11 - w) + 6, true,
     pg_temp.unit(n, w) - 0.4, 'theta', pg_temp.unit(n, w + 20) - 0.3, pg_temp.unit(n, w + 40),
     pg_temp.unit(n, w + 60), pg_temp.unit(n, w + 80), 0.5,

@@ -38,7 +38,15 @@ _MISSING = text(
             weeks.student_id = artifacts.student_id
             and weeks.week_start = artifacts.week_start
             and formats.format = artifacts.format
-    where weeks.week_start = :week_start and artifacts.student_id is null
+    left join analytics.dim_students as students on weeks.student_id = students.student_id
+    where
+        weeks.week_start = :week_start
+        and artifacts.student_id is null
+        and (
+            coalesce(students.report_formats, '[]') = '[]'
+            or jsonb_typeof(students.report_formats) <> 'array'
+            or students.report_formats @> to_jsonb(formats.format)
+        )
     order by weeks.student_id, formats.format
     """
 )

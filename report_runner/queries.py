@@ -51,7 +51,7 @@ _PARTS: Mapping[str, TextClause] = {
         select
             student_id,
             cast(json_build_array(
-                json_build_array(display_name, locale, grade, classroom_name)
+                json_build_array(display_name, locale, grade, classroom_name, report_formats)
             ) as text)
         from analytics.dim_students
         where student_id = any(:student_ids)

@@ -48,7 +48,7 @@ class StudentRecord:
 
 # The columns of each part of the inputs, in the order of the statement that reads it.
 _COLUMNS = {
-    "profile": ("display_name", "locale", "grade", "classroom_name"),
+    "profile": ("display_name", "locale", "grade", "classroom_name", "report_formats"),
     "weeks": (
         "week_start", "as_of_date", "is_complete", "improvement_index", "improvement_basis",
         "time_efficiency", "recovery_rate", "engagement", "goal_probability", "theta",
@@ -89,6 +89,13 @@ class StudentInputs:
         """Return the locale of the student's profile, empty without one."""
         rows = self._rows("profile")
         return str(rows[0]["locale"] or "") if rows else ""
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Return the formats in which the student gets reports; empty when every one will do."""
+        rows = self._rows("profile")
+        asked = rows[0]["report_formats"] if rows else None
+        return tuple(str(name) for name in asked) if isinstance(asked, list) else ()
 
     def digest(self, *context: str) -> str:
         """Return a hash of every part and of `context`; no clock is among them."""

@@ -75,7 +75,7 @@ def write_chunk(
             except Exception as error:  # noqa: BLE001  recorded; the other students go on
                 outcome.failures[inputs.student_id] = f"{type(error).__name__}: {error}"
                 continue
-            outcome.unchanged += len(job.formats) - len(made)
+            outcome.unchanged += len(choose_formats(inputs.formats, job)) - len(made)
             for artifact, document in made:
                 uploads.add(artifact, document)
     finally:
@@ -90,6 +90,11 @@ def choose_language(locale: str, job: WeeklyJob) -> str:
     """Return the student's language where it is on offer, else the first on offer."""
     code = locale.replace("_", "-").split("-")[0].lower()
     return code if code in job.languages else job.languages[0]
+
+
+def choose_formats(asked: tuple[str, ...], job: WeeklyJob) -> tuple[str, ...]:
+    """Return the formats of the job that the student asked for, or all where none was named."""
+    return tuple(name for name in job.formats if not asked or name in asked)
 
 
 def content_hash(
@@ -111,7 +116,7 @@ def _make_reports(
 ) -> list[tuple[Artifact, bytes]]:
     language = choose_language(inputs.locale, job)
     changed = []
-    for file_format in job.formats:
+    for file_format in choose_formats(inputs.formats, job):
         digest = content_hash(inputs, job, bank, language, file_format)
         key = report_key(inputs.student_id, job.week.week_start, file_format)
         before = stored.get((inputs.student_id, file_format))

@@ -29,7 +29,7 @@ TABLES: Mapping[str, str] = {
         recovery_attempt_count integer, primary key (kpi_date, student_id)""",
     "dim_students": """
         student_id text primary key, display_name text, locale text, grade text,
-        classroom_name text, classroom_id text, org_id text""",
+        classroom_name text, classroom_id text, org_id text, report_formats jsonb""",
     "fct_inactivity_daily": "student_id text, inactivity_date date, state text",
     "fct_inactivity_transitions": """
         student_id text, changed_on date, to_state text, days_since_last_activity integer,

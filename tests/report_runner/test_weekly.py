@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from report_runner import queries
+from report_runner.cli import main
 from report_runner.weekly import Outcome
 from tests.conftest import Database
 from tests.report_runner.marts import STUDENTS, WEEK, clone_student, fill
@@ -52,6 +53,24 @@ def test_a_lost_or_torn_file_is_written_again(marts: Database, tmp_path: Path) -
     report_path(tmp_path, "poor").unlink()
     assert run(marts, tmp_path).written == 2
     assert report_path(tmp_path, "rich").read_bytes() == content
+
+
+def test_a_student_gets_the_formats_of_the_profile(
+    marts: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(
+        marts,
+        "update analytics.dim_students set report_formats = "
+        "cast(case student_id when 'rich' then '[\"html\"]' when 'poor' then '[]' end as jsonb)",
+    )
+    formats = ("html", "pdf")
+    written = 2 * len(STUDENTS) - 1
+    assert run(marts, tmp_path, formats=formats).written == written
+    assert run(marts, tmp_path, formats=formats) == Outcome(unchanged=written)
+    assert not report_path(tmp_path, "rich").with_suffix(".pdf").exists()
+    assert report_path(tmp_path, "poor").with_suffix(".pdf").exists()
+    monkeypatch.setenv("DATABASE_URL", marts.url)
+    assert main(["missing", "--out", str(tmp_path)]) == 0
 
 
 def test_another_language_replaces_the_report(marts: Database, tmp_path: Path) -> None:
