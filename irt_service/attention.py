@@ -119,7 +119,7 @@ def _graded(
     tested = len(rows) - found["untested"]
     counts = ", ".join(f"{found[grade]} {grade}" for grade in _GRADES if found[grade])
     if not counts:
-        text = f"none of {tested} items tested"
+        text = f"none of {tested} items tested differs"
         return f"{name}: {text}" if tested else f"{name}: no item could be tested"
     flagged = [row for row in rows if row["severity"] in _GRADES]
     flagged.sort(key=lambda row: (_GRADES.index(row["severity"]), -abs(row["delta_difficulty"])))

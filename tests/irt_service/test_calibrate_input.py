@@ -219,3 +219,30 @@ def test_a_later_run_is_linked_to_the_one_in_force(command: Command, school: Dat
     assert second.prior_mean == second.linking["B"]
     assert second.prior_sd == second.linking["A"]
     assert second.prior_sd != 1.0
+
+
+def test_a_run_without_common_items_declares_a_new_scale(
+    command: Command, school: Database
+) -> None:
+    command("calibrate")
+    generator = np.random.default_rng(3)
+    later = DAY_ONE + timedelta(days=200)
+    with school.engine.begin() as connection:
+        for number in range(150):
+            theta = generator.normal()
+            answers = [
+                (f"other_{j}", bool(generator.random() < 1 / (1 + np.exp(j / 4 - 1 - theta))))
+                for j in range(8)
+            ]
+            deliver(connection, f"other {number}", f"new_{number}", later, answers)
+    build(school.engine)
+    done = command("calibrate", "--no-publish", "--lookback-days", "30")
+    assert done.returncode == 0, done.stderr
+    assert "NEW SCALE: no link to run " in done.stdout
+    assert "not comparable" in done.stdout
+    linking = scalar(
+        school.engine, "select linking from irt.mirt_fit_meta order by started_at desc limit 1"
+    )
+    assert isinstance(linking, dict)
+    assert (linking["method"], linking["n_common"]) == ("break", 0)
+    assert scalar(school.engine, "select count(*) from irt.item_drift") == 0
