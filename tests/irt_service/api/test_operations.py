@@ -116,13 +116,14 @@ def test_a_stop_finishes_what_was_taken(site: Site) -> None:
     service = ServiceProcess(site.database, site.folder).ready()
     stopping = Site(site.database, service, site.folder, site.tokens)
     body = json.dumps({"responses": answers(3000), "model": "2PL"}).encode()
-    polled = stopping.post(
-        "/irt/calibrate", body, headers={"Prefer": "respond-async, wait=0"}
-    ).json()
     found: list[httpx.Response] = []
     waiting = threading.Thread(target=lambda: found.append(stopping.post("/irt/calibrate", body)))
     waiting.start()
     time.sleep(0.3)
+    # One at a time: this one begins when the other is answered.
+    polled = stopping.post(
+        "/irt/calibrate", body, headers={"Prefer": "respond-async, wait=0"}
+    ).json()
     assert service.stop() == 0
     waiting.join()
     assert found[0].status_code == 200
