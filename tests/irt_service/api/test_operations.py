@@ -132,6 +132,7 @@ def test_a_stop_finishes_what_was_taken(site: Site) -> None:
         stopping.ask("GET", "/healthz")
 
 
+@pytest.mark.drill
 def test_killed_in_a_calibration_it_leaves_no_process_and_nothing_half_written(
     site: Site,
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_schema_of_another_version_is_refused(database: Database, tmp_path: Pa
     assert "run python -m warehouse migrate" in service.log_file.read_text()
 
 
+@pytest.mark.drill
 def test_several_processes_count_together(site: Site) -> None:
     service = ServiceProcess(site.database, site.folder, "--processes", "2").ready()
     try:
