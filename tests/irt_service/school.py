@@ -167,6 +167,7 @@ def _result(
             "is_correct": is_correct,
             "answered_at": (at + timedelta(minutes=position)).isoformat(),
             **({} if topic is None else {"topic": topic}),
+            **({"user_answer": None} if is_correct is None else {}),
         }
         for position, (item, is_correct) in enumerate(answers)
     ]

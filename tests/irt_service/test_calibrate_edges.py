@@ -298,3 +298,21 @@ def test_an_item_answered_again_counts_by_its_first_answer(
     done = command("calibrate", "--no-publish")
     assert done.returncode == 0, done.stderr
     assert scalar(database.engine, "select n_responses from irt.mirt_fit_meta") == 120 * N_ITEMS
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [((), ("no_responses", 0)), (("--not-answered", "wrong"), ("too_few_responses", 1))],
+)
+def test_a_question_left_without_an_answer_counts_only_where_asked(
+    options: tuple[str, ...], found: tuple[str, int], command: Command, database: Database
+) -> None:
+    store(database, answers(120))
+    with database.engine.begin() as connection:
+        deliver(connection, "blank", "s0", DAY_ONE, [("q_blank", None)])
+    build(database.engine)
+    done = command("calibrate", "--no-publish", *options)
+    assert done.returncode == 0, done.stderr
+    with database.engine.connect() as connection:
+        (row,) = connection.execute(sa.text("select * from irt.excluded_items"))
+    assert (row.item_id, row.reason, row.n_responses) == ("q_blank", *found)
