@@ -72,6 +72,7 @@ def test_a_killed_dbt_ends_the_same_when_it_is_run_again(
     assert not report.differences, str(report)
 
 
+@pytest.mark.drill
 def test_a_killed_full_refresh_leaves_the_rows_of_before(
     new_database: DatabaseFactory, run_dbt: DbtRunner
 ) -> None:
