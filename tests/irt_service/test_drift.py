@@ -111,6 +111,13 @@ def test_rasch_runs_are_compared_in_difficulty_alone() -> None:
     assert found.common_log_slope == 0.0
 
 
+def test_taking_the_common_movement_out_of_ten_items_takes_a_tenth_of_the_variance() -> None:
+    none = np.full(10, np.nan)
+    plain = replace(run(np.ones(10), np.linspace(-1, 1, 10)), var_a=none, cov_ab=none)
+    found = drift(plain, plain, np.zeros(10))
+    assert found.se_delta_b**2 == pytest.approx(0.02 * 0.9, abs=1e-12)
+
+
 def test_items_without_a_standard_error_have_a_reason() -> None:
     a, b = bank(12)
     new = run(a, b)

@@ -61,3 +61,5 @@ def test_adjusted_p_values_by_hand() -> None:
     )
     # The two smallest of four, the others being known to exist.
     assert benjamini_hochberg(p[[0, 4]], 4) == pytest.approx([0.02, 0.02])
+    # A smaller p-value never has the larger adjusted one: 0.03 * 3 would be 0.09.
+    assert benjamini_hochberg(np.array([0.5, 0.03, 0.031])) == pytest.approx([0.5, 0.0465, 0.0465])
