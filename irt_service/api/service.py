@@ -47,7 +47,12 @@ def service_of(request: Request) -> Service:
     return service
 
 
-Serving = Annotated[Service, Depends(service_of)]
+async def _serving(request: Request) -> Service:
+    # Not a plain function, which FastAPI would run in a thread for each request.
+    return service_of(request)
+
+
+Serving = Annotated[Service, Depends(_serving)]
 PathId = Annotated[str, Path(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00]+$")]
 
 
