@@ -192,7 +192,12 @@ def _read_marts(
             for one in everything
             if one.is_current and one.session_id not in sessions
         ]
-        reading.attempts += live.read_built_attempts(connection, current)
+        reading.attempts += [
+            # A build may have ended since its versions were read.
+            one
+            for one in live.read_built_attempts(connection, current)
+            if one.student_id in reading.scope
+        ]
 
 
 def _to_histories(reading: _Reading) -> Histories:

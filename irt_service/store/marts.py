@@ -208,7 +208,7 @@ def read_students_to_score(connection: Connection) -> list[str]:
                 sessions.is_result_ready
                 and (
                     deliveries.session_revision is distinct from sessions.revision
-                    or deliveries.result_version <> sessions.result_version
+                    or deliveries.result_version is distinct from sessions.result_version
                 )
             union
             select ability.user_id

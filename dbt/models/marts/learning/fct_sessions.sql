@@ -3,7 +3,7 @@
     incremental_strategy='replace_affected',
     unique_key=['session_id'],
     on_schema_change='fail',
-    pre_hook="{{ begin_build(['int_inputs__deliveries', 'int_inputs__attempts']) }}",
+    pre_hook="{{ begin_build(['int_inputs__attempted_deliveries', 'int_inputs__attempts']) }}",
     post_hook="{{ end_build() }}",
     meta={'affected': 'sessions', 'settings': []},
     indexes=[
@@ -42,6 +42,18 @@ attempts as (
 
 ),
 
+deliveries_now as (
+
+    select * from {{ ref('int_inputs__deliveries') }}
+
+),
+
+attempted_deliveries as (
+
+    select * from {{ ref('int_inputs__attempted_deliveries') }}
+
+),
+
 affected_results as (
 
     select results.*
@@ -72,6 +84,19 @@ affected_attempts as (
     inner join affected_sessions
         on attempts.session_id = affected_sessions.session_id
     {% endif %}
+
+),
+
+-- A result may have been delivered again since fct_attempts was built. Who reads the
+-- attempts of a session by its version must not take the old ones for the new.
+attempted_sessions as (
+
+    select deliveries_now.input_key as session_id
+    from deliveries_now
+    inner join attempted_deliveries
+        on
+            deliveries_now.input_key = attempted_deliveries.input_key
+            and deliveries_now.version = attempted_deliveries.version
 
 ),
 
@@ -129,7 +154,9 @@ deliveries as (
         sessions.ended_at,
         results.created_at as result_created_at,
         results.updated_at as result_updated_at,
-        results.result_version,
+        case
+            when attempted_sessions.session_id is not null then results.result_version
+        end as result_version,
         case
             when results.session_id is null then 0
             else {{ delivered_count('results.result_json') }}
@@ -137,6 +164,8 @@ deliveries as (
     from affected_results as results
     full join affected_session_rows as sessions
         on results.session_id = sessions.session_id
+    left join attempted_sessions
+        on results.session_id = attempted_sessions.session_id
 
 ),
 
