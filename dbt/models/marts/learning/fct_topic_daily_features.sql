@@ -126,6 +126,7 @@ topic_days as (
 topic_windows as (
     select
         topic_days.*,
+        row_number() over () as topic_day_number,
         coalesce(sum(topic_days.graded_count) over recent, 0)::int
             as graded_recent_short_count,
         coalesce(sum(topic_days.correct_count) over recent, 0)::int
@@ -211,11 +212,20 @@ student_days as (
 
 -- A long window touches two buckets of its own length, and an equality on buckets
 -- keeps the join linear in a student's history.
-student_day_buckets as materialized (
+topic_day_buckets as materialized (
     select
-        student_days.*,
-        student_days.day_number / {{ long }} - back.buckets as bucket
-    from student_days
+        topic_windows.topic_day_number,
+        topic_windows.student_id,
+        topic_windows.topic_id,
+        topic_windows.day_number,
+        student_days.run_id,
+        student_days.theta,
+        topic_windows.day_number / {{ long }} - back.buckets as bucket
+    from topic_windows
+    inner join student_days
+        on
+            topic_windows.student_id = student_days.student_id
+            and topic_windows.feature_date = student_days.feature_date
     cross join (values (0), (1)) as back (buckets)
     where student_days.theta is not null
 ),
@@ -224,28 +234,25 @@ student_day_buckets as materialized (
 -- every day with every item of its run first.
 recent_responses as materialized (
     select
-        student_day_buckets.student_id,
-        student_day_buckets.feature_date,
-        student_day_buckets.run_id,
-        student_day_buckets.theta,
-        attempts.topic_id,
+        topic_day_buckets.topic_day_number,
+        topic_day_buckets.run_id,
+        topic_day_buckets.theta,
         attempts.item_id,
         attempts.is_correct
-    from student_day_buckets
+    from topic_day_buckets
     inner join attempts
         on
-            student_day_buckets.student_id = attempts.student_id
-            and student_day_buckets.bucket = attempts.day_number / {{ long }}
-            and student_day_buckets.day_number >= attempts.day_number
-            and student_day_buckets.day_number < attempts.day_number + {{ long }}
+            topic_day_buckets.student_id = attempts.student_id
+            and topic_day_buckets.topic_id = attempts.topic_id
+            and topic_day_buckets.bucket = attempts.day_number / {{ long }}
+            and topic_day_buckets.day_number >= attempts.day_number
+            and topic_day_buckets.day_number < attempts.day_number + {{ long }}
     where attempts.is_correct is not null
 ),
 
 expected_responses as (
     select
-        recent_responses.student_id,
-        recent_responses.topic_id,
-        recent_responses.feature_date,
+        recent_responses.topic_day_number,
         recent_responses.is_correct,
         {{ response_probability(
             'recent_responses.theta',
@@ -258,13 +265,14 @@ expected_responses as (
         on
             recent_responses.run_id = item_parameters.run_id
             and recent_responses.item_id = item_parameters.item_id
+    -- The probability is used thrice and computed once: the planner does not look
+    -- through an offset.
+    offset 0
 ),
 
 residuals as (
     select
-        expected_responses.student_id,
-        expected_responses.topic_id,
-        expected_responses.feature_date,
+        expected_responses.topic_day_number,
         count(*)::int as residual_attempt_count,
         (count(*) filter (where expected_responses.is_correct))::float8
         - sum(expected_responses.probability) as observed_minus_expected,
@@ -272,10 +280,7 @@ residuals as (
             sum(expected_responses.probability * (1 - expected_responses.probability))
         ) as observed_minus_expected_se
     from expected_responses
-    group by
-        expected_responses.student_id,
-        expected_responses.topic_id,
-        expected_responses.feature_date
+    group by expected_responses.topic_day_number
 ),
 
 improvements as (
@@ -382,10 +387,7 @@ features as (
         current_timestamp as built_at
     from improvements
     left join residuals
-        on
-            improvements.student_id = residuals.student_id
-            and improvements.topic_id = residuals.topic_id
-            and improvements.feature_date = residuals.feature_date
+        on improvements.topic_day_number = residuals.topic_day_number
 )
 
 select * from features
