@@ -60,33 +60,41 @@ delivered as (
 
 ),
 
-stored as (
+-- Stacked and added up, not joined: the planner takes deliveries for one row, and would
+-- count everything stored once for each of them.
+question_counts as (
 
     select
         session_id,
-        sum(question_count) as stored_count
-    from (
-        select
-            session_id,
-            count(*) as question_count
-        from attempts
-        group by session_id
-        union all
-        select
-            session_id,
-            count(*) as question_count
-        from rejected_questions
-        group by session_id
-    ) as counts
+        delivered_count,
+        0 as stored_count,
+        true as is_delivered
+    from delivered
+    union all
+    select
+        session_id,
+        0 as delivered_count,
+        count(*) as stored_count,
+        false as is_delivered
+    from attempts
+    group by session_id
+    union all
+    select
+        session_id,
+        0 as delivered_count,
+        count(*) as stored_count,
+        false as is_delivered
+    from rejected_questions
     group by session_id
 
 )
 
 select
-    delivered.session_id,
-    delivered.delivered_count,
-    stored.stored_count
-from delivered
-left join stored
-    on delivered.session_id = stored.session_id
-where delivered.delivered_count <> coalesce(stored.stored_count, 0)
+    session_id,
+    sum(delivered_count) as delivered_count,
+    sum(stored_count) as stored_count
+from question_counts
+group by session_id
+having
+    bool_or(is_delivered)
+    and sum(delivered_count) <> sum(stored_count)
