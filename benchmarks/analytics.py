@@ -1,20 +1,25 @@
 """How long the marts take at ten million attempts, through dbt, on the project's own server.
 
-    python -m benchmarks.analytics [--attempts 10e6] [--state FOLDER] [--only full,night,…]
+    python -m benchmarks.analytics [--attempts 10e6] [--state FOLDER] [--only before,history,…]
 
-Starts a PostgreSQL of its own with the project's settings, makes the data (kept with --state)
-and prints a table for each promise.
+Starts a PostgreSQL of its own with the project's settings, makes the data, and prints a line
+for each promise. With --state the server's folder is kept, so that parts can be measured one
+at a time; they need each other in the order in which --help lists them. SQL seconds are the
+sum over models as dbt times them, two at a time; wall seconds are what the caller waits for.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from benchmarks.analytics_data import (
     NIGHTS,
@@ -22,54 +27,36 @@ from benchmarks.analytics_data import (
     day_of_night,
     make_history,
     make_night,
+    nights_made,
 )
 from benchmarks.dbt_timing import Build, dbt
+from benchmarks.duckdb_history import history_seconds
 from benchmarks.machine import ServerMemory, describe_machine
+from benchmarks.per_student import student_by_student
 from warehouse.database import create_engine
 from warehouse.schema import migrate
 from warehouse.server import LocalServer
 
-KPI_HISTORY = ("int_activity__windowed", "int_inputs__activity", "fct_student_daily_kpis")
+ACTIVITY, KPIS = "int_activity__windowed", "fct_student_daily_kpis"
+KPI_HISTORY = (ACTIVITY, "int_inputs__activity", KPIS)
 BUILD = ("build", "--exclude-resource-type", "unit_test")
-PARTS = ("full", "night")
-
-
-def main() -> int:
-    """Measure what is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--attempts", type=float, default=10e6)
-    parser.add_argument("--state", type=Path, help="folder of the server; kept when given")
-    parser.add_argument("--only", default=",".join(PARTS))
-    arguments = parser.parse_args()
-    parts = arguments.only.split(",")
-    with tempfile.TemporaryDirectory(prefix="seedtest-bench-") as scratch:
-        # The server's unprivileged user passes through.
-        Path(scratch).chmod(0o711)
-        server = LocalServer(arguments.state or Path(scratch) / "server")
-        server.start()
-        try:
-            bench = Bench(server, Path(scratch) / "target", int(arguments.attempts))
-            bench.prepare()
-            for part in parts:
-                getattr(bench, part)()
-        finally:
-            server.stop()
-    return 0
+FULL = ("build", "--full-refresh", "--exclude-resource-type", "unit_test", "test")
+SLOWEST = 8
+REPEATS = 3
 
 
 class Bench:
     """The measurements, in the order in which they need each other."""
 
-    def __init__(self, server: LocalServer, target: Path, attempts: int) -> None:
+    def __init__(self, server: LocalServer, scratch: Path, attempts: int) -> None:
         """Take a running server, a folder for what dbt writes, and the size."""
         self._server = server
-        self._target = target
+        self._scratch = scratch
         self._attempts = attempts
         self._url = server.url.render_as_string(hide_password=False).replace("+psycopg", "")
 
     def prepare(self) -> None:
         """Make the data unless it is there."""
-        _say(f"{describe_machine()}")
         with self._connect() as connection:
             made = attempts_made(connection)
         if made == self._attempts:
@@ -82,45 +69,153 @@ class Bench:
             make_history(connection, self._attempts)
         _say(f"data made in {time.perf_counter() - begin:.0f} s")
 
-    def full(self) -> None:
-        """Build everything from the JSON on: first all but the KPI history, then that."""
-        day = day_of_night(0)
-        run = ("build", "--full-refresh", "--exclude-resource-type", "unit_test", "test")
-        self._dbt("all before KPI", *run, "--exclude", f"{KPI_HISTORY[0]}+", as_of=day)
-        self._dbt("KPI history", *run, "--select", *KPI_HISTORY, as_of=day)
+    def before(self) -> None:
+        """Full refresh of what comes before the KPIs, from the JSON on."""
+        self._dbt("full refresh, before the KPIs", *FULL, "--exclude", f"{ACTIVITY}+")
+
+    def history(self) -> None:
+        """The KPIs of every day."""
+        build = self._dbt("KPI history of 180 days", *FULL, "--select", *KPI_HISTORY)
+        with self._connect() as connection:
+            rows = _count(connection, f"analytics.{KPIS}")
+        per_row = 1000 * (build.models[ACTIVITY] + build.models[KPIS]) / rows
+        _say(f"  {rows:,} rows, {per_row:.4f} ms per student and day")
+
+    def after(self) -> None:
+        """Full refresh of what comes after the KPIs."""
         self._dbt(
-            "all after KPI",
-            *run,
-            "--select",
-            f"{KPI_HISTORY[0]}+",
-            "--exclude",
-            *KPI_HISTORY,
-            as_of=day,
+            "full refresh, after the KPIs",
+            *(*FULL, "--select", f"{ACTIVITY}+", "--exclude", *KPI_HISTORY),
         )
 
-    def night(self) -> None:
-        """A new day each, with 1 % of the last 60 days' sessions late or re-scored."""
-        for night in range(1, NIGHTS + 1):
-            with self._connect() as connection:
-                make_night(connection, night)
-            self._dbt(f"night {night}", *BUILD, as_of=day_of_night(night))
-        self._dbt("nothing new", *BUILD, as_of=day_of_night(NIGHTS))
+    def sizes(self) -> None:
+        """What lies on the disk, and what merely reading it takes."""
+        with self._connect() as connection:
+            for table in (
+                *("exam.exam_results", "irt.mirt_topic_ability", "analytics.fct_attempts"),
+                *("analytics.fct_sessions", "analytics.fct_topic_daily_features"),
+                *("analytics.int_item_days__summarized", f"analytics.{ACTIVITY}"),
+                f"analytics.{KPIS}",
+            ):
+                begin = time.perf_counter()
+                rows = _count(connection, table)
+                seconds = time.perf_counter() - begin
+                size = _size(connection, table)
+                _say(f"  {table:42} {rows:12,} rows {size / 1e6:7,.0f} MB, scan {seconds:.2f} s")
 
-    def _dbt(self, title: str, *arguments: str, as_of: object) -> Build:
-        pid = self._server.pid()
-        with ServerMemory(pid or 0) as memory:
-            build = dbt(self._url, self._target, *arguments, as_of=as_of)
+    def students(self) -> None:
+        """Student by student, against the history build."""
+        with self._connect() as connection:
+            found = student_by_student(connection, day_of_night(0))
         _say(
-            f"\n{title}: {build.seconds:.1f} s in all, models {build.model_seconds:.1f} s, "
-            f"tests {sum(build.tests.values()):.1f} s, server {memory.peak_megabytes:.0f} MB"
+            f"student by student: one query {found.one_query:.3f} ms, ten queries "
+            f"{found.ten_queries:.3f} ms per student and day; {found.differing} KPIs differ"
         )
-        for spent in (build.models, build.tests):
-            for name, seconds in sorted(spent.items(), key=lambda entry: -entry[1])[:20]:
-                _say(f"{seconds:9.2f}  {name}")
+
+    def duckdb(self) -> None:
+        """The same queries on DuckDB."""
+        self._dbt("compiled for DuckDB", "compile", "--full-refresh", "--select", *KPI_HISTORY)
+        with self._connect() as connection:
+            seconds, rows = history_seconds(connection, self._scratch, self._scratch)
+        _say(f"KPI history on DuckDB: {seconds:.1f} s, {rows:,} rows")
+
+    def nights(self) -> None:
+        """A new day each, with 1 % of the last 60 days' sessions late or re-scored."""
+        builds = []
+        for _ in range(NIGHTS):
+            with self._connect() as connection:
+                night = nights_made(connection) + 1
+                if night > NIGHTS:
+                    break
+                make_night(connection, night)
+            builds.append(self._dbt(f"night {night}", *BUILD))
+        _say_median("nights", builds)
+
+    def nothing(self) -> None:
+        """Nights on which nothing arrived."""
+        builds = [self._dbt("nothing new", *BUILD) for _ in range(REPEATS)]
+        _say_median("nothing new", builds)
+
+    def one_day(self) -> None:
+        """One more day for every student, nothing having arrived."""
+        self._dbt("one day for all", *BUILD[:1], *FULL[2:], "--select", *KPI_HISTORY, days=1)
+
+    def _dbt(self, title: str, *arguments: str, days: int = 0) -> Build:
+        with self._connect() as connection:
+            as_of = day_of_night(nights_made(connection) + days)
+        with ServerMemory(self._server.pid() or 0) as memory:
+            build = dbt(self._url, self._scratch, *arguments, as_of=as_of)
+        slowest = sorted({**build.models, **build.tests}.items(), key=lambda entry: -entry[1])
+        _say(
+            f"{title}: {build.seconds:.1f} s wall, SQL of models {build.model_seconds:.1f} s, "
+            f"of {len(build.tests)} tests {sum(build.tests.values()):.1f} s, "
+            f"server {memory.peak_megabytes:,.0f} MB"
+        )
+        for name, seconds in slowest[:SLOWEST]:
+            _say(f"  {seconds:8.2f}  {name}")
         return build
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(self._url, autocommit=True)
+
+
+PARTS = (
+    *("before", "history", "after", "sizes", "students", "duckdb"),
+    *("nights", "nothing", "one_day"),
+)
+
+
+def main() -> int:
+    """Measure what is asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--attempts", type=float, default=10e6)
+    parser.add_argument("--state", type=Path, help="folder of the server; kept when given")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
+    arguments = parser.parse_args()
+    parts = [part for part in arguments.only.split(",") if part]
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    with tempfile.TemporaryDirectory(prefix="seedtest-bench-") as folder:
+        scratch = Path(folder)
+        # The server's unprivileged user passes through.
+        scratch.chmod(0o711)
+        server = LocalServer(arguments.state or scratch / "server")
+        server.start()
+        try:
+            bench = Bench(server, scratch, int(arguments.attempts))
+            _say(f"{arguments.attempts:,.0f} attempts, {date.today()}: {describe_machine()}")
+            bench.prepare()
+            for part in parts:
+                getattr(bench, part)()
+        finally:
+            server.stop()
+    return 0
+
+
+def _count(connection: psycopg.Connection, table: str) -> int:
+    return _number(connection, sql.SQL("select count(*) from {}").format(_identifier(table)))
+
+
+def _size(connection: psycopg.Connection, table: str) -> int:
+    return _number(connection, sql.SQL("select pg_total_relation_size({})").format(table))
+
+
+def _identifier(table: str) -> sql.Identifier:
+    return sql.Identifier(*table.split("."))
+
+
+def _number(connection: psycopg.Connection, query: sql.Composed) -> int:
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _say_median(title: str, builds: list[Build]) -> None:
+    if builds:
+        wall = statistics.median(build.seconds for build in builds)
+        spent = statistics.median(build.model_seconds for build in builds)
+        _say(f"{title}, median of {len(builds)}: {wall:.1f} s wall, SQL of models {spent:.1f} s")
 
 
 def _say(text: str) -> None:

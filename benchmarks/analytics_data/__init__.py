@@ -38,6 +38,16 @@ def attempts_made(connection: psycopg.Connection) -> int | None:
     return int(row[0]) * ATTEMPTS_PER_STUDENT if row else None
 
 
+def nights_made(connection: psycopg.Connection) -> int:
+    """Return how many nights have arrived after the history."""
+    row = connection.execute(
+        "select coalesce(max(night), 0) from bench.sessions "
+        "where session_id in (select id from exam.session where started_at >= %s)",
+        (day_of_night(0),),
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
 def make_history(connection: psycopg.Connection, attempts: int) -> None:
     """Fill the sources with 180 days."""
     with connection.transaction():
