@@ -11,6 +11,11 @@
     {%- if execute and flags.WHICH in ('run', 'build') -%}
         select pg_advisory_xact_lock(hashtext('dbt schema'), hashtext('{{ state_schema() }}'));
         create schema if not exists {{ state_schema() }};
+        create table if not exists {{ views_relation() }} (
+            view_name text primary key,
+            view_oid oid not null,
+            digest text not null
+        );
         {{- create_backfill_state_sql() }}
         {%- for name in selected_models() %}
         create table if not exists {{ consumed_relation(name) }} (
@@ -30,6 +35,11 @@
         {%- endif %}
         {%- endfor %}
     {%- endif -%}
+{% endmacro %}
+
+{% macro views_relation() %}
+    {#- What each view was built from. -#}
+    {{- return(state_schema() ~ '.built_views') -}}
 {% endmacro %}
 
 {% macro consumed_relation(name=none) %}
