@@ -25,6 +25,7 @@ MODEL ?= 2PL
 ENGINE ?= native
 BANK ?= all
 WEEK ?=
+ATTEMPTS ?= 1e7
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -132,6 +133,12 @@ verify-incremental: env ## random arrivals and builds of a seed against one full
 .PHONY: drill
 drill: env ## the slow failure drills, on real processes
 	@$(PY) -m pytest -m drill
+
+.PHONY: bench
+bench: env ## measure: the marts at ATTEMPTS=1e7 (15 minutes, 25 GB), the others in short form
+	@$(PY) -m benchmarks.analytics --attempts $(ATTEMPTS)
+	@$(PY) -m benchmarks.engine --cases 1,2
+	@$(PY) -m benchmarks.worker --students 500 --repeat 1
 
 .PHONY: lint
 lint: env ## ruff, mypy, sqlfluff, dbt-bouncer (make test does the same)
