@@ -4,7 +4,8 @@
 
    Sorting everything once per as_of would cost as many sorts as there are weeks. So the
    values are counted in bins, which add up over weeks; the counts tell in which bin the
-   two middle values lie, and only the values of these bins are sorted. #}
+   two middle values lie. Only the values of these bins are sorted, once for all weeks,
+   and cut into chunks of some dozens, of which the counts tell the middle one again. #}
 {% macro running_medians(days, array_column, spine) -%}
 binned_values as (
     select
@@ -76,29 +77,119 @@ middle_bins as (
         bin_ranks.value_count,
         bin_ranks.last_rank - bin_ranks.bin_count as rank_before
     from bin_ranks
-    where
-        -- The middle values have the ranks (n + 1) / 2 and n / 2 + 1, rounded down.
-        bin_ranks.last_rank >= div(bin_ranks.value_count + 1, 2)
-        and bin_ranks.last_rank - bin_ranks.bin_count
-        < div(bin_ranks.value_count, 2) + 1
+    where {{ holds_middle_rank(
+        'bin_ranks.last_rank', 'bin_ranks.bin_count', 'bin_ranks.value_count'
+    ) }}
+),
+
+sorted_values as (
+    select
+        binned_values.item_id,
+        binned_values.bin,
+        binned_values.as_of,
+        binned_values.value,
+        (
+            row_number() over (
+                partition by binned_values.item_id, binned_values.bin
+                order by binned_values.value
+            ) - 1
+        ) / 32 as chunk
+    from binned_values
+    inner join (
+        select distinct
+            middle_bins.item_id,
+            middle_bins.bin
+        from middle_bins
+    ) as searched
+        on
+            binned_values.item_id = searched.item_id
+            and binned_values.bin = searched.bin
+),
+
+chunk_steps as (
+    select
+        sorted_values.item_id,
+        sorted_values.bin,
+        sorted_values.chunk,
+        sorted_values.as_of,
+        count(*) as value_count
+    from sorted_values
+    group by
+        sorted_values.item_id,
+        sorted_values.bin,
+        sorted_values.chunk,
+        sorted_values.as_of
+),
+
+chunk_totals as (
+    select
+        middle_bins.item_id,
+        middle_bins.as_of,
+        middle_bins.bin,
+        chunk_steps.chunk,
+        middle_bins.value_count,
+        middle_bins.rank_before,
+        sum(chunk_steps.value_count) as chunk_count
+    from middle_bins
+    inner join chunk_steps
+        on
+            middle_bins.item_id = chunk_steps.item_id
+            and middle_bins.bin = chunk_steps.bin
+            and middle_bins.as_of >= chunk_steps.as_of
+    group by
+        middle_bins.item_id,
+        middle_bins.as_of,
+        middle_bins.bin,
+        chunk_steps.chunk,
+        middle_bins.value_count,
+        middle_bins.rank_before
+),
+
+chunk_ranks as (
+    select
+        chunk_totals.*,
+        chunk_totals.rank_before + sum(chunk_totals.chunk_count) over (
+            partition by chunk_totals.item_id, chunk_totals.as_of, chunk_totals.bin
+            order by chunk_totals.chunk
+        ) as last_rank
+    from chunk_totals
+),
+
+middle_chunks as (
+    select
+        chunk_ranks.item_id,
+        chunk_ranks.as_of,
+        chunk_ranks.bin,
+        chunk_ranks.chunk,
+        chunk_ranks.value_count,
+        chunk_ranks.last_rank - chunk_ranks.chunk_count as rank_before
+    from chunk_ranks
+    where {{ holds_middle_rank(
+        'chunk_ranks.last_rank', 'chunk_ranks.chunk_count', 'chunk_ranks.value_count'
+    ) }}
 ),
 
 middle_values as (
     select
-        middle_bins.item_id,
-        middle_bins.as_of,
-        middle_bins.value_count,
-        binned_values.value,
-        middle_bins.rank_before + row_number() over (
-            partition by middle_bins.item_id, middle_bins.as_of, middle_bins.bin
-            order by binned_values.value
+        middle_chunks.item_id,
+        middle_chunks.as_of,
+        middle_chunks.value_count,
+        sorted_values.value,
+        middle_chunks.rank_before + row_number() over (
+            partition by
+                middle_chunks.item_id,
+                middle_chunks.as_of,
+                middle_chunks.bin,
+                middle_chunks.chunk
+            order by sorted_values.value
         ) as value_rank
-    from middle_bins
-    inner join binned_values
+    from middle_chunks
+    inner join sorted_values
         on
-            middle_bins.item_id = binned_values.item_id
-            and middle_bins.bin = binned_values.bin
-            and middle_bins.as_of >= binned_values.as_of
+            middle_chunks.item_id = sorted_values.item_id
+            and middle_chunks.bin = sorted_values.bin
+            and middle_chunks.chunk = sorted_values.chunk
+            and middle_chunks.as_of >= sorted_values.as_of
 ),
 
 medians as (
@@ -114,6 +205,14 @@ medians as (
         )
     group by middle_values.item_id, middle_values.as_of, middle_values.value_count
 )
+{%- endmacro %}
+
+
+{# Whether one of the two middle ranks, (n + 1) / 2 and n / 2 + 1 rounded down, is among the
+   `count` ranks up to `last_rank`. #}
+{% macro holds_middle_rank(last_rank, count, n) -%}
+    {{ last_rank }} >= div({{ n }} + 1, 2)
+    and {{ last_rank }} - {{ count }} < div({{ n }}, 2) + 1
 {%- endmacro %}
 
 
