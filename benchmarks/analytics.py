@@ -37,6 +37,7 @@ from warehouse.database import create_engine
 from warehouse.schema import migrate
 from warehouse.server import LocalServer
 
+PARSED = ("fct_attempts", "fct_rejected_questions")
 ACTIVITY, KPIS = "int_activity__windowed", "fct_student_daily_kpis"
 KPI_HISTORY = (ACTIVITY, "int_inputs__activity", KPIS)
 BUILD = ("build", "--exclude-resource-type", "unit_test")
@@ -69,9 +70,16 @@ class Bench:
             make_history(connection, self._attempts)
         _say(f"data made in {time.perf_counter() - begin:.0f} s")
 
+    def attempts(self) -> None:
+        """Full refresh from the JSON to typed attempts."""
+        self._dbt("full refresh, attempts", *FULL, "--select", *(f"+{name}" for name in PARSED))
+
     def before(self) -> None:
-        """Full refresh of what comes before the KPIs, from the JSON on."""
-        self._dbt("full refresh, before the KPIs", *FULL, "--exclude", f"{ACTIVITY}+")
+        """Full refresh of what else comes before the KPIs."""
+        self._dbt(
+            "full refresh, before the KPIs",
+            *(*FULL, "--exclude", f"{ACTIVITY}+", *PARSED),
+        )
 
     def history(self) -> None:
         """The KPIs of every day."""
@@ -160,7 +168,7 @@ class Bench:
 
 
 PARTS = (
-    *("before", "history", "after", "sizes", "students", "duckdb"),
+    *("attempts", "before", "history", "after", "sizes", "students", "duckdb"),
     *("nights", "nothing", "one_day"),
 )
 
