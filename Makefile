@@ -135,7 +135,7 @@ drill: env ## the slow failure drills, on real processes
 	@$(PY) -m pytest -m drill
 
 .PHONY: bench
-bench: env ## measure: the marts at ATTEMPTS=1e7 (15 minutes, 25 GB), the others in short form
+bench: env ## measure the marts (ATTEMPTS=1e6 for a quick one), the engine and the worker
 	@$(PY) -m benchmarks.analytics --attempts $(ATTEMPTS)
 	@$(PY) -m benchmarks.engine --cases 1,2
 	@$(PY) -m benchmarks.worker --students 500 --repeat 1
