@@ -123,7 +123,7 @@ test: env ## every test, against a real PostgreSQL started for them
 .PHONY: test-mirt
 test-mirt: env ## R mirt against the native engine: versions, table of agreement (needs R, mirt, rpy2)
 	@$(PY) -m tests.irt_service.mirt_agreement
-	@$(PY) -m pytest -q tests/irt_service/test_engine_mirt.py
+	@$(PY) -m pytest -q tests/irt_service/test_engine_mirt.py tests/irt_service/test_diagnostics_mirt.py
 
 .PHONY: verify-incremental
 verify-incremental: env ## random arrivals and builds of a seed against one full refresh (SEED=7 LENGTH=30)
