@@ -158,7 +158,8 @@ answer_totals as (
         spine.as_of,
         first_answers.answer,
         sum(answer_steps.answer_count) over (
-            partition by first_answers.item_id, first_answers.answer order by spine.as_of
+            partition by first_answers.item_id, first_answers.answer
+            order by spine.as_of
         ) as answer_count
     from first_answers
     inner join spine
@@ -177,7 +178,9 @@ answers_by_frequency as (
         answer_totals.*,
         row_number() over (
             partition by answer_totals.item_id, answer_totals.as_of
-            order by answer_totals.answer_count desc, {{ bytewise('answer_totals.answer') }}
+            order by
+                answer_totals.answer_count desc,
+                {{ bytewise('answer_totals.answer') }}
         ) as frequency_rank
     from answer_totals
 ),
@@ -191,13 +194,14 @@ answers as (
             'answers_by_frequency.answer_count',
             'answers_by_frequency.frequency_rank <= ' ~ var('item_answer_count_max'),
         ) }} as answer_counts,
-        coalesce(
-            sum(answers_by_frequency.answer_count) filter (
-                where
+        sum(
+            case
+                when
                     answers_by_frequency.frequency_rank
                     > {{ var('item_answer_count_max') }}
-            ),
-            0
+                    then answers_by_frequency.answer_count
+                else 0
+            end
         )::int as unlisted_answer_count
     from answers_by_frequency
     group by answers_by_frequency.item_id, answers_by_frequency.as_of
