@@ -174,6 +174,7 @@ def _read_marts(
     """Read responses; of unreliable students the marts do not know which answer was first."""
     if not from_marts:
         return
+    unreliable = unreliable | live.read_overtaken_students(connection, list(reading.scope))
     horizon = {
         student: since if since == ALL_SESSIONS else since - lookback
         for student, since in reading.scope.items()

@@ -159,6 +159,40 @@ def read_known_sessions(
     ]
 
 
+def read_overtaken_students(connection: Connection, students: Sequence[str]) -> set[str]:
+    """Those of some students of whom the marts take first answers from sessions of another time.
+
+    fct_attempts and fct_sessions are built one after the other: a session that has moved or
+    failed in between still has its old attempts, and is nobody's in the version they have.
+    """
+    rows = connection.execute(
+        sa.text(
+            """
+            select distinct responses.student_id
+            from analytics.fct_item_responses as responses
+            where
+                responses.student_id = any(:students)
+                and not exists (
+                    select 1
+                    from analytics.fct_sessions as built
+                    inner join irt.deliveries as deliveries
+                        on
+                            built.session_id = deliveries.session_id
+                            and built.student_id = deliveries.user_id
+                            and built.result_version = deliveries.result_version
+                    where
+                        built.session_id = responses.session_id
+                        and built.student_id = responses.student_id
+                        and built.is_result_ready
+                        and deliveries.status <> 'parked'
+                )
+            """
+        ),
+        {"students": list(students)},
+    )
+    return set(rows.scalars())
+
+
 def read_first_responses(
     connection: Connection,
     horizon: dict[str, int],

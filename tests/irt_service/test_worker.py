@@ -301,6 +301,29 @@ def test_while_the_marts_are_built_anew_everything_is_read_from_staging(school: 
     assert effective(school)["kim", "s_3", "run_1"][2] == len(WORKED_ANSWERS) + 1
 
 
+def test_attempts_of_a_session_that_moved_between_two_models_are_not_used(school: Engine) -> None:
+    with school.begin() as connection:
+        deliver(connection, "s_1", "kim", DAY_ONE, WORKED_ANSWERS)
+        deliver(connection, "s_2", "kim", DAY_ONE + timedelta(days=1), [("q_4", True)])
+    drain(school)
+    build(school)
+    with school.begin() as connection:
+        deliver(connection, "s_1", "lee", DAY_ONE, WORKED_ANSWERS)
+        # What fct_sessions is when it is built after the move, and fct_attempts before it.
+        connection.execute(
+            sa.text(
+                "update analytics.fct_sessions set student_id = 'lee', result_version = null"
+                " where session_id = 's_1'"
+            )
+        )
+    drain(school)
+    with school.begin() as connection:
+        deliver(connection, "s_3", "kim", DAY_ONE + timedelta(days=2), [("q_5", True)])
+    drain(school)
+    assert effective(school)["kim", "s_2", "run_1"][2] == 1
+    assert effective(school)["kim", "s_3", "run_1"][2] == 2
+
+
 def test_a_session_is_scored_under_every_run_whose_days_it_reaches(school: Engine) -> None:
     second = DAY_ONE.date() + timedelta(days=100)
     publish_parameters(school, "run_2", ITEMS, in_force_from=second)
