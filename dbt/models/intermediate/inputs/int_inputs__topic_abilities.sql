@@ -12,8 +12,9 @@ topic_scorings as (
 
 ),
 
--- Topics are scored with the ability that they belong to and never change afterwards, so
--- that their number says everything: comparing each of them would cost ten times as much.
+-- Topics are scored with the ability that they belong to and never change afterwards,
+-- so that their number says everything: comparing each of them would cost ten times as
+-- much.
 topic_counts as (
 
     select

@@ -16,11 +16,7 @@
 {#- Everything that a classical item statistic adds up, so that a night reads the
     attempts of the days that changed only. -#}
 
-with affected_days as (
-    select attempt_date from {{ affected_days() }}
-),
-
-attempts as (
+with attempts as (
     select
         fct_attempts.item_id,
         fct_attempts.attempt_date,
@@ -41,7 +37,8 @@ attempts as (
     {% if is_incremental() %}
     where
         fct_attempts.attempt_date in (
-            select affected_days.attempt_date from affected_days
+            select affected_days.attempt_date
+            from {{ affected_days() }} as affected_days
         )
     {% endif %}
 ),
