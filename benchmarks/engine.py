@@ -13,6 +13,12 @@ of nodes that matter to the student. `GB/s` is what one E-step at the solution m
 all threads; `cache GB/s` what plain adding of one such table to another moves, both in the cache;
 `limit` the seconds that all cycles would take at that rate if nothing else had to be done.
 
+What lies between: rows come from random places (latency and address translation, hidden only in
+part by prefetches), and each student costs an exponential per node, a normalisation and a window.
+Reading the items in two to eight tiles that fit the second-level cache was slower: each tile reads
+and writes every student's sums again. Fewer responses per E-step (early cycles on a sample) and
+wider vectors (AVX-512) would close more of it.
+
 `--peers` fits 50,000 x 200 x 30 in turns with the Python package mirt (`--python-peer` names the
 Python it is installed in) and with R mirt (Rscript on PATH).
 """
