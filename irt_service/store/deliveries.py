@@ -9,6 +9,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from irt_service.store.copying import array_literal
+
 GONE = ""  # version of a result that was deleted
 SCORED = "scored"
 NOTHING_TO_SCORE = "nothing_to_score"
@@ -230,7 +232,7 @@ def write_deliveries(connection: Connection, deliveries: Sequence[Delivery]) -> 
             zip(
                 ("session_ids", "versions", "updated_at", "revisions", "students", "statuses",
                  "reasons"),
-                (list(column) for column in columns),
+                map(array_literal, columns),
                 strict=True,
             )
         ),
@@ -330,7 +332,7 @@ def read_outdated_students(
     Args:
         sessions: student, session and version of every session the marts give them.
     """
-    columns = [list(column) for column in zip(*sessions, strict=True)] or [[], [], []]
+    columns = [array_literal(column) for column in zip(*sessions, strict=True)] or ["{}"] * 3
     rows = connection.execute(
         sa.text(
             """
