@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -39,6 +40,12 @@ class _Replay:
     behind: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class _Part:
+    mart: marts.MartHistories
+    scores: list[SessionAbilities]
+
+
 def replay(
     engine: Engine,
     scorer: Scorer,
@@ -62,17 +69,33 @@ def replay(
         spans = publications.read_spans(connection)
     work = _Replay(engine, scorer, spans)
     if spans and (students is None or students):
-        with engine.connect().execution_options(isolation_level="REPEATABLE READ") as reader:
-            catalogue = marts.read_catalogue(reader)
-            selections = list(_selections(students, catalogue.parts))
-            for number, selection in enumerate(selections):
-                _replay_part(work, reader, catalogue, selection)
-                if listener is not None:
-                    listener(number + 1, len(selections))
-            if students is None:
-                work.behind.update(marts.read_students_without_sessions(reader))
+        _replay_marts(work, students, listener)
     _score_behind(work)
     return work.tally
+
+
+def _replay_marts(work: _Replay, students: Sequence[str] | None, listener: Listener | None) -> None:
+    """Replay part by part; the next one is read and scored while this one is written."""
+    with (
+        work.engine.connect().execution_options(isolation_level="REPEATABLE READ") as reader,
+        work.engine.connect() as writer,
+        ThreadPoolExecutor(1, thread_name_prefix="irt-read") as ahead,
+    ):
+        catalogue = marts.read_catalogue(reader)
+        selections = list(_selections(students, catalogue.parts))
+        coming = ahead.submit(_read_part, work, reader, catalogue, selections[0])
+        for number, selection in enumerate(selections):
+            part = coming.result()
+            if number + 1 < len(selections):
+                coming = ahead.submit(_read_part, work, reader, catalogue, selections[number + 1])
+            _write_part(work, writer, part)
+            if selection.students is not None:
+                found = set(part.mart.histories.student_ids)
+                work.behind.update(set(selection.students) - found)
+            if listener is not None:
+                listener(number + 1, len(selections))
+        if students is None:
+            work.behind.update(marts.read_students_without_sessions(reader))
 
 
 def _selections(students: Sequence[str] | None, parts: int) -> Iterator[marts.Selection]:
@@ -84,22 +107,24 @@ def _selections(students: Sequence[str] | None, parts: int) -> Iterator[marts.Se
         yield marts.Selection(students=students[start : start + _STUDENTS_PER_SELECTION])
 
 
-def _replay_part(
+def _read_part(
     work: _Replay, reader: Connection, catalogue: marts.Catalogue, selection: marts.Selection
-) -> None:
+) -> _Part:
     mart = marts.read_histories(reader, catalogue, selection)
     scores = work.scorer.score(reader, mart.histories, work.scorer.demands(work.spans))
-    for block in _blocks(mart.histories):
-        with work.engine.begin() as connection:
-            publications.own_scoring(connection)
-            if publications.read_spans(connection) != work.spans:
+    return _Part(mart, scores)
+
+
+def _write_part(work: _Replay, writer: Connection, part: _Part) -> None:
+    for block in _blocks(part.mart.histories):
+        with writer.begin():
+            publications.own_scoring(writer)
+            if publications.read_spans(writer) != work.spans:
                 raise IrtServiceError(
                     "a run was published or revoked while abilities were replayed",
                     remedy="run the command again",
                 )
-            _write_block(work, connection, mart, block, scores)
-    if selection.students is not None:
-        work.behind.update(set(selection.students) - set(mart.histories.student_ids))
+            _write_block(work, writer, part.mart, block, part.scores)
 
 
 def _blocks(histories: Histories) -> Iterator[range]:
