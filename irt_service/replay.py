@@ -82,7 +82,7 @@ def _replay_marts(work: _Replay, students: Sequence[str] | None, listener: Liste
         ThreadPoolExecutor(1, thread_name_prefix="irt-read") as ahead,
     ):
         catalogue = marts.read_catalogue(reader)
-        selections = list(_selections(students, catalogue.parts))
+        selections = list(_selections(students, catalogue))
         coming = ahead.submit(_read_part, work, reader, catalogue, selections[0])
         for number, selection in enumerate(selections):
             part = coming.result()
@@ -98,10 +98,11 @@ def _replay_marts(work: _Replay, students: Sequence[str] | None, listener: Liste
             work.behind.update(marts.read_students_without_sessions(reader))
 
 
-def _selections(students: Sequence[str] | None, parts: int) -> Iterator[marts.Selection]:
+def _selections(
+    students: Sequence[str] | None, catalogue: marts.Catalogue
+) -> Iterator[marts.Selection]:
     if students is None:
-        for part in range(parts):
-            yield marts.Selection(part=part, parts=parts)
+        yield from catalogue.parts
         return
     for start in range(0, len(students), _STUDENTS_PER_SELECTION):
         yield marts.Selection(students=students[start : start + _STUDENTS_PER_SELECTION])

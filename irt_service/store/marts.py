@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,16 +18,28 @@ from irt_service.store.copying import POSTGRESQL_EPOCH, driver, unpack_int8
 
 _FETCH_ROWS = 2000
 _TOPIC_BITS = 24  # item << 25 | topic << 1 | grade in one bigint
-_RESPONSES_PER_PART = 2_500_000
+_RESPONSES_PER_PART = 1_250_000  # two parts are in memory at a time
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Ids that the responses name, in the order of their bytes, and how many parts to read in."""
+    """Ids that the responses name, in the order of their bytes, and where to cut the students.
+
+    Attributes:
+        starts: first student of each part but the first, rising.
+    """
 
     item_ids: list[str]
     topic_ids: list[str]
-    parts: int
+    starts: list[str]
+
+    @property
+    def parts(self) -> list[Selection]:
+        """Everybody, in parts with about as many sessions each."""
+        return [
+            Selection(start=start, end=end)
+            for start, end in itertools.pairwise([None, *self.starts, None])
+        ]
 
 
 @dataclass(frozen=True)
@@ -41,25 +54,28 @@ class MartHistories:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which students to read: some by name, or one of `parts` by the hash of their id."""
+    """Which students to read: some by name, or those from `start` to before `end` by bytes."""
 
     students: Sequence[str] | None = None
-    part: int = 0
-    parts: int = 1
+    start: str | None = None
+    end: str | None = None
 
     @property
     def condition(self) -> str:
         """SQL on student_id."""
         if self.students is not None:
             return "student_id = any(%(students)s)"
-        if self.parts == 1:
-            return "true"
-        return "hashtextextended(student_id, 0) & %(mask)s = %(part)s"
+        conditions = ["true"]
+        if self.start is not None:
+            conditions.append('student_id collate "C" >= %(start)s')
+        if self.end is not None:
+            conditions.append('student_id collate "C" < %(end)s')
+        return " and ".join(conditions)
 
     @property
     def values(self) -> dict[str, Any]:
         """Its parameters."""
-        return {"students": list(self.students or ()), "mask": self.parts - 1, "part": self.part}
+        return {"students": list(self.students or ()), "start": self.start, "end": self.end}
 
 
 def read_catalogue(connection: Connection) -> Catalogue:
@@ -69,14 +85,23 @@ def read_catalogue(connection: Connection) -> Catalogue:
             "select item_id, topic_id, count(*) from analytics.fct_item_responses group by 1, 2"
         )
         rows = cursor.fetchall()
-    total = sum(int(row[2]) for row in rows)
-    parts = 1
-    while total > parts * _RESPONSES_PER_PART:
-        parts *= 2
+        parts = -(-sum(int(row[2]) for row in rows) // _RESPONSES_PER_PART)
+        starts: list[str] = []
+        if parts > 1:
+            cursor.execute(
+                """
+                select percentile_disc(cast(%(fractions)s as double precision[]))
+                    within group (order by student_id collate "C")
+                from analytics.fct_sessions
+                where is_result_ready
+                """,
+                {"fractions": [part / parts for part in range(1, parts)]},
+            )
+            starts = sorted(set(cursor.fetchall()[0][0] or ()))
     return Catalogue(
         sorted({row[0] for row in rows}),
         sorted({row[1] for row in rows if row[1] is not None}),
-        parts,
+        starts,
     )
 
 
