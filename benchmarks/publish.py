@@ -166,7 +166,7 @@ def run_once(url: str) -> dict[str, float]:
     timed(calibrating, "read_input", "read responses")
     timed(calibrating, "estimate", "fit")
     timed(publishing, "replay", "replay")
-    timed(publishing.completeness, "read_missing", "completeness, twice")
+    timed(publishing.completeness, "read_missing", "completeness")
     timed(replaying.marts, "read_histories", "  of it read")
     timed(replaying, "_write_block", "  of it write")
     timed(Scorer, "score", "  of it score")

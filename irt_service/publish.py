@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import repeat
 
 from sqlalchemy.engine import Connection, Engine
 
@@ -56,11 +57,14 @@ def publish(
                 return Outcome(run_id, False, log[-1].in_force_from, Tally())
             coming = [_next(connection, scorer, run_id, log)]
         with _announced(engine, coming):
-            tally = _replay_until_complete(engine, scorer, listener)
-            with engine.begin() as connection:
+            tally = _replay_everybody(engine, scorer, listener)
+
+            def extend(connection: Connection) -> list[Publication]:
                 # A build may have ended meanwhile; its days keep the run they were built with.
-                publication = _next(connection, scorer, run_id, log)
-                _require_complete(connection, scorer, [*log, publication])
+                return [*log, _next(connection, scorer, run_id, log)]
+
+            with _when_complete(engine, scorer, listener, tally, extend) as (connection, then):
+                publication = then[-1]
                 publications.append_publication(connection, publication)
                 publications.end_publishing(connection)
         ledger.row_count = tally.abilities
@@ -92,9 +96,11 @@ def roll_back(engine: Engine, scorer: Scorer, listener: Listener | None = None) 
             if span not in in_force
         ]
         with _announced(engine, coming):
-            tally = _replay_until_complete(engine, scorer, listener)
-            with engine.begin() as connection:
-                _require_complete(connection, scorer, log[:-1])
+            tally = _replay_everybody(engine, scorer, listener)
+            with _when_complete(engine, scorer, listener, tally, lambda _: log[:-1]) as (
+                connection,
+                _,
+            ):
                 publications.revoke_latest(connection)
                 publications.end_publishing(connection)
         ledger.row_count = tally.abilities
@@ -143,34 +149,43 @@ def _announced(engine: Engine, coming: Sequence[Publication]) -> Iterator[None]:
         raise
 
 
-def _replay_until_complete(engine: Engine, scorer: Scorer, listener: Listener | None) -> Tally:
-    """Replay everybody, then those of whom sessions were built meanwhile."""
+def _replay_everybody(engine: Engine, scorer: Scorer, listener: Listener | None) -> Tally:
     _wait_for_scoring_under_way(engine)
-    tally = replay(engine, scorer, None, listener)
-    for _ in range(_ROUNDS):
-        with engine.connect() as connection:
+    return replay(engine, scorer, None, listener)
+
+
+@contextmanager
+def _when_complete(
+    engine: Engine,
+    scorer: Scorer,
+    listener: Listener | None,
+    tally: Tally,
+    log: Callable[[Connection], list[Publication]],
+) -> Iterator[tuple[Connection, list[Publication]]]:
+    """Give the transaction that has seen that nothing is missing under a log, and that log.
+
+    Students of whom sessions were built meanwhile are replayed before, and counted in `tally`.
+    """
+    for is_last in (*repeat(False, _ROUNDS), True):
+        with engine.begin() as connection:
+            then = log(connection)
             missing = completeness.read_missing(
-                connection, scorer.demands(publications.read_spans(connection)), scorer.settings
+                connection, scorer.demands(spans_in_force(then)), scorer.settings
             )
-        if not missing:
-            break
+            if not missing:
+                yield connection, then
+                return
+        if is_last:
+            raise IrtServiceError(
+                f"{len(missing)} sessions have no ability under the run that was to come into"
+                " force",
+                f"such as session {missing[0].session_id} under run {missing[0].run_id}",
+                "the run in force is unchanged; publish again when no build is running",
+            )
         tally.add(replay(engine, scorer, sorted({one.student_id for one in missing}), listener))
-    return tally
 
 
 def _wait_for_scoring_under_way(engine: Engine) -> None:
     """Whoever began before the announcement does not know of it; afterwards everybody does."""
     with engine.begin() as connection:
         publications.own_scoring(connection)
-
-
-def _require_complete(connection: Connection, scorer: Scorer, log: Sequence[Publication]) -> None:
-    missing = completeness.read_missing(
-        connection, scorer.demands(spans_in_force(log)), scorer.settings
-    )
-    if missing:
-        raise IrtServiceError(
-            f"{len(missing)} sessions have no ability under the run that was to come into force",
-            f"such as session {missing[0].session_id} under run {missing[0].run_id}",
-            "the run in force is unchanged; publish again when no build is running",
-        )
