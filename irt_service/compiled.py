@@ -7,6 +7,7 @@ is safe beside a web server's own threads and after a fork.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import tempfile
@@ -21,6 +22,10 @@ R = TypeVar("R")
 
 OWNER_ONLY = 0o700
 
+_PACKAGE = Path(__file__).parent
+_DIGEST_LETTERS = 16
+_OF_KERNELS = (b"compiled", b"numba")  # what every file that is part of a kernel says
+
 # Sums may be regrouped into vector lanes; NaN and infinity keep their meaning.
 FAST_MATH = {"reassoc", "contract", "nsz", "arcp"}
 
@@ -32,31 +37,45 @@ def _is_writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def choose_cache_folder() -> str | None:
-    """Find a place for compiled code when neither the package nor the home can be written.
+def choose_cache_folder() -> Path:
+    """Find the folder that keeps the compiled code of exactly these sources.
 
-    Returns None when numba's own choice works: NUMBA_CACHE_DIR, else beside the source, else
-    the user's cache folder. Otherwise a folder below the temporary directory that belongs to
-    this user alone (compiled code is loaded from it, so nobody else may write there).
+    numba compares a kernel with its own file only, and would go on using code into which an
+    older version of another file was compiled. So the folder's name is the sources' digest,
+    below NUMBA_CACHE_DIR, the package, the user's cache folder or, where none can be written,
+    a temporary folder that belongs to this user alone (compiled code is loaded from it, so
+    nobody else may write there).
     """
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        return None
-    if _is_writable(Path(__file__).parent / "__pycache__"):
-        return None
+    return _choose_parent() / f"kernels-{_digest_sources()}"
+
+
+def _digest_sources() -> str:
+    digest = hashlib.sha256(numba.__version__.encode())
+    for file in sorted(_PACKAGE.rglob("*.py")):
+        source = file.read_bytes()
+        if any(word in source for word in _OF_KERNELS):
+            digest.update(source)
+    return digest.hexdigest()[:_DIGEST_LETTERS]
+
+
+def _choose_parent() -> Path:
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    if named:
+        return Path(named)
+    if _is_writable(_PACKAGE / "__pycache__"):
+        return _PACKAGE / "__pycache__"
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     if _is_writable(home):
-        return None
+        return home / "irt-service"
     folder = Path(tempfile.gettempdir()) / f"irt-service-compiled-{os.getuid()}"
     folder.mkdir(mode=OWNER_ONLY, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        return tempfile.mkdtemp(prefix="irt-service-compiled-")
-    return str(folder)
+        return Path(tempfile.mkdtemp(prefix="irt-service-compiled-"))
+    return folder
 
 
-_folder = choose_cache_folder()
-if _folder is not None:
-    vars(numba.config)["CACHE_DIR"] = _folder
+vars(numba.config)["CACHE_DIR"] = str(choose_cache_folder())
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:

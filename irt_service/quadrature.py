@@ -17,7 +17,8 @@ Floats = npt.NDArray[np.float64]
 
 NODES = 61
 RANGE = 6.0
-LANE = 8  # rows of node tables are padded to a multiple of this many doubles
+# Rows of node tables are padded to a multiple of this many numbers; part of compiled kernels.
+LANE = 8
 
 
 @dataclass(frozen=True)
