@@ -61,6 +61,19 @@ def _element(value: object) -> str:
     return f'"{text}"'
 
 
+def numbered(parameter: str, name: str) -> str:
+    """SQL of a relation with the ids of an array parameter and their positions from 1 on.
+
+    The ids differ. Grouped by them, the planner knows that too and looks each row up in this
+    small relation; otherwise it hashes the millions of rows that are joined to it.
+    """
+    return f"""(
+        select {name}, min(code) as code
+        from unnest(%({parameter})s::text[]) with ordinality as numbered ({name}, code)
+        group by {name}
+    )"""  # noqa: S608 - constants
+
+
 def unpack_int4(packed: Sequence[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """Sizes and values of arrays that were sent by array_send(int4[])."""
     return _unpack(packed, np.dtype([("length", ">i4"), ("value", ">i4")]), np.dtype(np.int32))

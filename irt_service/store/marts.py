@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from irt_service.histories import LongResponses, LongSessions, compress
 from irt_service.sessions import NO_ATTEMPT, NO_TOPIC, Codes, Histories, Index, Strings
-from irt_service.store.copying import POSTGRESQL_EPOCH, driver, unpack_int8
+from irt_service.store.copying import POSTGRESQL_EPOCH, driver, numbered, unpack_int8
 
 _FETCH_ROWS = 2000
 _TOPIC_BITS = 24  # item << 25 | topic << 1 | grade in one bigint
@@ -167,9 +167,9 @@ def _read_packed(
                 )),
                 array_send(array_agg(responses.answered_at))
             from analytics.fct_item_responses as responses
-            inner join unnest(%(items)s::text[]) with ordinality as items (item_id, code)
+            inner join {numbered("items", "item_id")} as items
                 on responses.item_id = items.item_id
-            left join unnest(%(topics)s::text[]) with ordinality as topics (topic_id, code)
+            left join {numbered("topics", "topic_id")} as topics
                 on responses.topic_id = topics.topic_id
             where {selection.condition}
             group by responses.student_id

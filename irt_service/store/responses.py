@@ -13,7 +13,7 @@ from irt_service.engines.base import ItemParameters
 from irt_service.errors import InsufficientDataError, InvalidInputError
 from irt_service.options import NotAnswered
 from irt_service.responses import ResponseMatrix
-from irt_service.store.copying import driver, unpack_int4
+from irt_service.store.copying import driver, numbered, unpack_int4
 
 _FETCH_ROWS = 2000
 # The columns a bank may be cut out by; `all` is everything.
@@ -145,7 +145,7 @@ def read_responses(
                     (2 * (items.code - 1) + cast(responses.is_correct as integer))::integer
                 ))
             from {bank.responses} as responses
-            inner join unnest(%(items)s::text[]) with ordinality as items (item_id, code)
+            inner join {numbered("items", "item_id")} as items
                 on responses.item_id = items.item_id
             where
                 responses.answered_at >= %(start)s
