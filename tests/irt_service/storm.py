@@ -7,6 +7,7 @@ as processes, kill -9. What the writers do is drawn from a seed; when it happens
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -55,8 +56,8 @@ select exists (
 """
 
 
-def _name(worker: int) -> str:
-    return f"worker_{worker}"
+# What the workers inside the service call themselves.
+SERVICE = "irt-worker"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Plan:
         pause_seconds: mean pause of a writer between two transactions.
         kill_every_seconds: mean time between two kills of a worker.
         restarts: of PostgreSQL.
+        workers: processes that only score.
+        services: HTTP services with a worker inside, killed like the workers.
     """
 
     sessions: int
@@ -77,6 +80,7 @@ class Plan:
     kill_every_seconds: float
     restarts: int
     workers: int = 2
+    services: int = 0
     seed: int = 11
 
     @property
@@ -94,6 +98,7 @@ class Storm:
     url: str
     folder: Path
     kills: int = 0
+    killed: set[str] = field(default_factory=set)
     restarts: int = 0
     written: int = 0
     errors: list[BaseException] = field(default_factory=list)
@@ -107,7 +112,8 @@ class Storm:
             Thread(target=self._guarded, args=(self._write, number)) for number in range(WRITERS)
         ]
         killer = Thread(target=self._guarded, args=(self._keep_killing,))
-        self._processes = [self._start_worker(_name(k)) for k in range(self.plan.workers)]
+        count = self.plan.workers + self.plan.services
+        self._processes = [self._start(number) for number in range(count)]
         for thread in (*writers, killer):
             thread.start()
         steps = self.plan.restarts + 1
@@ -129,7 +135,7 @@ class Storm:
             process.send_signal(signal.SIGTERM)
         for process in self._processes:
             process.wait(60)
-        last = self._start_worker("last", "--once", "--retry-parked")
+        last = self._run("last", "worker", "--once", "--retry-parked")
         if last.wait(PATIENCE_SECONDS) != 0:
             raise AssertionError((self.folder / "workers.log").read_text()[-2000:])
 
@@ -139,11 +145,22 @@ class Storm:
         except BaseException as error:  # noqa: BLE001 - raised in the test's own thread
             self.errors.append(error)
 
-    def _start_worker(self, name: str, *options: str) -> subprocess.Popen[bytes]:
+    def _name(self, number: int) -> str:
+        return f"worker_{number}" if number < self.plan.workers else SERVICE
+
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
+        """Start the process of this number: a worker, or a service with one."""
+        if number < self.plan.workers:
+            return self._run(self._name(number), "worker")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        return self._run(SERVICE, "serve", "--local", "--with-worker", "--port", port)
+
+    def _run(self, name: str, *command: str) -> subprocess.Popen[bytes]:
         url = f"{self.url}{'&' if '?' in self.url else '?'}application_name={name}"
         with (self.folder / "workers.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "irt_service", "worker", *options],
+                [sys.executable, "-m", "irt_service", *command],
                 cwd=ROOT,
                 env={**os.environ, "DATABASE_URL": url},
                 stdout=log,
@@ -154,13 +171,14 @@ class Storm:
         """Kill workers at random, in the middle of a transaction, and start others instead."""
         chance = random.Random(self.plan.seed)  # noqa: S311 - no secret
         while not self._is_over.wait(chance.expovariate(1 / self.plan.kill_every_seconds)):
-            number = chance.randrange(self.plan.workers)
-            if self._wait_until_busy(_name(number)):
+            number = chance.randrange(len(self._processes))
+            if self._wait_until_busy(self._name(number)):
                 time.sleep(chance.uniform(0.0, 0.02))
                 self._processes[number].kill()
                 self._processes[number].wait()
                 self.kills += 1
-                self._processes[number] = self._start_worker(_name(number))
+                self.killed.add(self._name(number))
+                self._processes[number] = self._start(number)
 
     def _wait_until_busy(self, worker: str) -> bool:
         """Wait until a worker has claimed sessions, for some seconds at most."""

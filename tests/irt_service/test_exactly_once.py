@@ -15,7 +15,7 @@ from irt_service.store import trigger
 from tests.conftest import Database
 from tests.dbt_runner import DbtRunner
 from tests.irt_service.school import build, open_school, publish_parameters
-from tests.irt_service.storm import DAY_ONE, ITEMS, Plan, Storm
+from tests.irt_service.storm import DAY_ONE, ITEMS, SERVICE, Plan, Storm
 from warehouse.database import create_engine
 from warehouse.schema import migrate
 from warehouse.server import LocalServer
@@ -33,6 +33,7 @@ LONG = Plan(
     pause_seconds=0.35,
     kill_every_seconds=3.0,
     restarts=2,
+    services=1,
 )
 FAST = {"fsync": "off", "shared_buffers": "128MB", "max_connections": "60"}
 MARTS = ["+fct_sessions", "+fct_item_responses", "+dim_items"]
@@ -216,3 +217,4 @@ def test_five_thousand_sessions_of_eight_writers_are_scored_exactly_once(
     assert scored > LONG.sessions * 0.9
     assert storm.restarts == LONG.restarts
     assert storm.kills >= 5
+    assert storm.killed == {"worker_0", "worker_1", SERVICE}
