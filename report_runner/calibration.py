@@ -17,6 +17,7 @@ from report_runner.records import Row
 
 GRID = np.linspace(-4.0, 4.0, 81)
 CURVES_SHOWN = 5
+_LEAST_INFORMATION = 1e-3  # the curve of standard errors ends at 32: beyond is off the page
 _MAP_EDGES = np.linspace(-4.0, 4.0, 17)
 
 
@@ -70,7 +71,7 @@ def build_calibration_report(record: CalibrationRecord) -> CalibrationReport:
         items=tuple(_card(row, fit.get(row["item_id"], {}), dif, drift) for row in record.items),
         excluded=record.excluded,
         test_information=_points(information),
-        standard_error=_points(1.0 / np.sqrt(np.maximum(information, 1e-3))),
+        standard_error=_points(1.0 / np.sqrt(np.maximum(information, _LEAST_INFORMATION))),
         item_curves=_item_curves(record.items, a, b, c),
         ability_bins=_bins(np.array(record.abilities, dtype=np.float64)),
         difficulty_bins=_bins(b),

@@ -206,6 +206,7 @@ def drift(new: Parameters, old: Parameters, n_common: Floats) -> Drift:
     if is_many:
         new_matrix = _own(new_matrix, new_directions, new.scale_covariance)
         old_matrix = _own(old_matrix, old_directions, old.scale_covariance)
+    # Shares: counted by time, shared responses may outnumber those that a run kept.
     not_in_old = np.clip(1.0 - n_common / old.n_responses, 0.0, 1.0)[:, None, None]
     not_in_new = np.clip(1.0 - n_common / new.n_responses, 0.0, 1.0)[:, None, None]
     covariance = new_matrix * not_in_old + old_matrix * not_in_new

@@ -24,11 +24,11 @@ Mask = npt.NDArray[np.bool_]
 
 MOST_PASSES = 25
 CLOSE = 0.05  # standard errors that a step may still move an item
-LARGEST_STEP = 1.0
+LARGEST_STEP = 1.0  # of a and d in one pass; a longer way takes more passes
 SETTLED = 1.0  # standard errors; a longer last step is no estimate
 FEWEST_OF_EACH = 10  # correct and incorrect answers per item and group
 SINGULAR = 1e-8
-SMALLEST_SD = 0.05
+SMALLEST_SD = 0.05  # on the way only: a group narrower than that has no spread to estimate
 
 
 @dataclass(frozen=True)

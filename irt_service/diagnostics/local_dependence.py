@@ -27,6 +27,7 @@ SIGNIFICANT = 0.05
 ITEMS_AT_ONCE = 32
 BLOCK = 8192
 SUMS = 6  # count, two sums, two sums of squares, sum of products
+MOST_CORRELATED = 1.0 - 1e-12  # Fisher's z of a perfect correlation would be infinite
 LOST_TO_FISHER = 3  # Fisher's z has variance 1 / (n - 3)
 
 
@@ -203,7 +204,7 @@ def q3(
 
 def _distance(n: Floats, value: Floats, mean: float) -> Floats:
     """Fisher's z of each Q3 against the mean."""
-    bounded = np.clip(value, -1.0 + 1e-12, 1.0 - 1e-12)
+    bounded = np.clip(value, -MOST_CORRELATED, MOST_CORRELATED)
     distance: Floats = (np.arctanh(bounded) - np.arctanh(mean)) * np.sqrt(
         np.maximum(n - LOST_TO_FISHER, 0.0)
     )

@@ -22,6 +22,7 @@ NOT_SHARED = "not_identified: no student answered another item as well"
 
 FEWEST_ITEMS = {Model.RASCH: 2, Model.ONE_PL: 2, Model.TWO_PL: 3, Model.THREE_PL: 3}
 START_GUESSING = 0.2
+LARGEST_START_SHARE = 1 - 1e-9  # the logit of 1 has no value to start from
 # Log odds over theta ~ N(0, 1) are those at theta = 0 divided by this: the logistic-normal integral
 # with the logistic taken as a normal of scale 15 pi / (16 sqrt 3).
 MARGINAL = np.sqrt(1.0 + (16.0 * np.sqrt(3.0) / (15.0 * np.pi)) ** 2)
@@ -172,7 +173,7 @@ def _starting_values(responses: ResponseMatrix, settings: CalibrationSettings) -
         share = np.clip((share - START_GUESSING) / (1 - START_GUESSING), 0.05, 1.0)
     start = np.empty((responses.n_items, 3))
     start[:, 0] = 1.0
-    start[:, 1] = MARGINAL * (np.log(share) - np.log1p(-np.minimum(share, 1 - 1e-9)))
+    start[:, 1] = MARGINAL * (np.log(share) - np.log1p(-np.minimum(share, LARGEST_START_SHARE)))
     start[:, 2] = np.log(START_GUESSING / (1 - START_GUESSING)) if has_guessing else NO_GUESSING
     for j, item in enumerate(responses.item_ids):
         fixed = settings.fixed_items.get(item)

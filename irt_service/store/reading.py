@@ -258,14 +258,6 @@ def read_reports(
     ).all()
 
 
-def has_run_in_force(connection: Connection) -> bool:
-    """Whether any run was published and not revoked."""
-    found: bool = connection.execute(
-        sa.text("select exists (select 1 from irt.in_force_run)")
-    ).scalar_one()
-    return found
-
-
 def tell_of(connection: Connection, session_id: str) -> None:
     """Tell the workers that listen of a session, as the trigger on results would."""
     connection.execute(

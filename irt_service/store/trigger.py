@@ -75,23 +75,6 @@ def remove(connection: Connection) -> None:
     connection.execute(sa.text("drop function if exists irt.tell_of_results()"))
 
 
-def is_installed(connection: Connection) -> bool:
-    """Whether results tell of themselves."""
-    found: int = connection.execute(
-        sa.text(
-            """
-            select count(*)
-            from pg_catalog.pg_trigger as pg_trigger
-            where
-                pg_trigger.tgrelid = to_regclass('exam.exam_results')
-                and pg_trigger.tgfoid = to_regproc('irt.tell_of_results')
-                and pg_trigger.tgenabled <> 'D'
-            """
-        )
-    ).scalar_one()
-    return found == len(_EVENTS)
-
-
 def listen(connection: Connection) -> None:
     """Hear of results on a connection in autocommit."""
     connection.execute(sa.text(f"listen {CHANNEL}"))

@@ -72,7 +72,7 @@ def test_random_sequences(verified: Verify, steps: list[Step], school: int) -> N
     whatever_arrives(verified, steps, school)
 
 
-@pytest.mark.skipif("SEED" not in os.environ, reason="make verify-incremental SEED=7")
+@pytest.mark.skipif("SEED" not in os.environ, reason="needs a seed: make verify-incremental SEED=7")
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", [int(seed) for seed in os.environ.get("SEED", "0").split(",")])
 def test_the_sequence_of_a_seed(verified: Verify, seed: int) -> None:
