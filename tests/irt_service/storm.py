@@ -69,6 +69,7 @@ class Plan:
         hold_seconds: so long one writer keeps its transaction open.
         pause_seconds: mean pause of a writer between two transactions.
         kill_every_seconds: mean time between two kills of a worker.
+        kills: at least so many, and every process once; deliveries go on until then.
         restarts: of PostgreSQL.
         workers: processes that only score.
         services: HTTP services with a worker inside, killed like the workers.
@@ -78,6 +79,7 @@ class Plan:
     hold_seconds: float
     pause_seconds: float
     kill_every_seconds: float
+    kills: int
     restarts: int
     workers: int = 2
     services: int = 0
@@ -233,6 +235,13 @@ class Storm:
             with self._lock:
                 self.written += len(batch)
             time.sleep(chance.expovariate(1 / self.plan.pause_seconds))
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not self._has_killed_enough() and time.monotonic() < deadline and not self.errors:
+            self._commit([self._result(chance, number, chance.choice(done))], 0.0)
+            time.sleep(chance.expovariate(1 / self.plan.pause_seconds))
+
+    def _has_killed_enough(self) -> bool:
+        return self.kills >= self.plan.kills and len(self.killed) == len(self._processes)
 
     def _result(self, chance: random.Random, writer: int, session: int) -> tuple[object, ...]:
         """A result: of a random student and day, so that many come late or move."""

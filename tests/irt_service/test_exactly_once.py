@@ -25,6 +25,7 @@ BRIEF = Plan(
     hold_seconds=4.0,
     pause_seconds=0.5,
     kill_every_seconds=0.5,
+    kills=2,
     restarts=1,
 )
 LONG = Plan(
@@ -32,6 +33,7 @@ LONG = Plan(
     hold_seconds=60.0,
     pause_seconds=0.35,
     kill_every_seconds=3.0,
+    kills=5,
     restarts=2,
     services=1,
 )
@@ -197,7 +199,8 @@ def test_every_delivery_is_scored_exactly_once(server: LocalServer, tmp_path: Pa
     assert (missing, double, unequal) == (0, 0, 0)
     assert scored > BRIEF.sessions * 0.9
     assert storm.restarts == BRIEF.restarts
-    assert storm.kills >= 2
+    assert storm.kills >= BRIEF.kills
+    assert storm.killed == {"worker_0", "worker_1"}
 
 
 @pytest.mark.drill
@@ -216,5 +219,5 @@ def test_five_thousand_sessions_of_eight_writers_are_scored_exactly_once(
     assert (missing, double, unequal) == (0, 0, 0)
     assert scored > LONG.sessions * 0.9
     assert storm.restarts == LONG.restarts
-    assert storm.kills >= 5
+    assert storm.kills >= LONG.kills
     assert storm.killed == {"worker_0", "worker_1", SERVICE}
