@@ -28,7 +28,7 @@ LARGEST_STEP = 1.0  # of a and d in one pass; a longer way takes more passes
 SETTLED = 1.0  # standard errors; a longer last step is no estimate
 FEWEST_OF_EACH = 10  # correct and incorrect answers per item and group
 SINGULAR = 1e-8
-SMALLEST_SD = 0.05  # on the way only: a group narrower than that has no spread to estimate
+SMALLEST_SD = 0.05  # floor of a group's SD: without spread its items could not be compared
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from irt_service.calibrate import Request
+from irt_service.engines.base import CalibrationSettings
+
 DAY_ONE = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 Answer = tuple[str, bool | None]
 
@@ -354,3 +357,13 @@ def scalar(engine: Engine, statement: str) -> object:
     """The one value of a query."""
     with engine.connect() as connection:
         return connection.execute(sa.text(statement)).scalar_one()
+
+
+def count(engine: Engine, table: str) -> object:
+    """Rows of a table."""
+    return scalar(engine, f"select count(*) from irt.{table}")  # noqa: S608 - constants
+
+
+def request() -> Request:
+    """The default calibration."""
+    return Request(CalibrationSettings())

@@ -7,33 +7,24 @@ import time
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
 
-from irt_service.calibrate import Request, calibrate
-from irt_service.engines.base import CalibrationSettings, Progress
+from irt_service.calibrate import calibrate
+from irt_service.engines.base import Progress
 from irt_service.settings import Settings
 from tests.conftest import ROOT, Database
 from tests.irt_service.school import (
     Command,
     build,
+    count,
     deliver_school,
     effective,
     open_school,
+    request,
     scalar,
 )
 
 N_STUDENTS = 300
 N_ITEMS = 12
-
-
-def request() -> Request:
-    """The default calibration."""
-    return Request(CalibrationSettings())
-
-
-def count(engine: Engine, table: str) -> object:
-    """Rows of a table."""
-    return scalar(engine, f"select count(*) from irt.{table}")  # noqa: S608 - constants
 
 
 def test_a_calibration_is_stored_published_and_scores_every_session(

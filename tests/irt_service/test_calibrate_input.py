@@ -17,24 +17,16 @@ from tests.irt_service.school import (
     DAY_ONE,
     Command,
     build,
+    count,
     deliver,
     deliver_school,
     open_school,
+    request,
     scalar,
 )
 
 N_STUDENTS = 300
 N_ITEMS = 12
-
-
-def request() -> Request:
-    """The default calibration."""
-    return Request(CalibrationSettings())
-
-
-def count(engine: Engine, table: str) -> object:
-    """Rows of a table."""
-    return scalar(engine, f"select count(*) from irt.{table}")  # noqa: S608 - constants
 
 
 def test_every_item_of_the_bank_is_calibrated_or_set_aside(
