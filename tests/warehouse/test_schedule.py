@@ -1,0 +1,48 @@
+"""The schedule builds everything, names nothing twice, and knows when a success is too old."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.conftest import Database
+from tests.dbt_runner import DbtRunner
+from warehouse.errors import UsageError
+from warehouse.schedule import JOBS, Job, dbt_selection
+
+STEPS = [step for job in JOBS for step in job.steps]
+
+
+def test_every_model_is_built_by_a_step(run_dbt: DbtRunner, database: Database) -> None:
+    def models(*selection: str) -> set[str]:
+        listed = run_dbt("ls", "--resource-type", "model", *selection, database=database)
+        return set(listed.result)
+
+    selections = [selection for step in STEPS for selection in step.selection]
+    assert models("--select", *selections) == models()
+    every_name = {name.rpartition(".")[2] for name in models()}
+    named = {word.strip("+") for word in selections if not word.startswith("source:")}
+    assert named <= every_name
+
+
+def test_the_jobs_are_those_that_were_agreed() -> None:
+    assert {job.name: job.cron for job in JOBS} == {
+        "compute-daily-kpis": "10 2 * * *",
+        "aggregate-features-daily": "25 2 * * *",
+        "calibrate-irt-weekly": "10 3 * * 0",
+        "generate-weekly-report": "0 4 * * 1",
+        "detect-inactivity": "0 5 * * *",
+    }
+    names = [step.name for step in STEPS]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+def test_only_a_missed_or_failed_run_makes_a_success_too_old(job: Job) -> None:
+    interval = timedelta(days=1) if job.cron.endswith("* * *") else timedelta(days=7)
+    assert interval + job.deadline < job.max_age < 2 * interval
+
+
+def test_a_step_without_a_selection_is_refused() -> None:
+    assert dbt_selection("apply-calibration") == ("source:irt+",)
+    with pytest.raises(UsageError, match="'irt-calibrate' is no dbt step of the schedule"):
+        dbt_selection("irt-calibrate")
