@@ -45,6 +45,7 @@ ONLY_GROUP = "no_group_to_compare_with"
 TOO_FEW_RESPONSES = "too_few_responses"
 NOT_IDENTIFIED = "not_identified"
 NO_FINITE_MAXIMUM = "no_finite_maximum"
+NO_SPREAD = "no_spread_of_ability"
 
 UNIFORM = "uniform"
 NON_UNIFORM = "non-uniform"
@@ -160,7 +161,8 @@ def dif(
     """Test every item in every group against the largest group.
 
     A group needs 200 students, an item 100 responses in both groups, 10 of them correct and 10
-    incorrect. c is taken as known.
+    incorrect. Where the answers of a group show no spread of ability, nothing can be said of its
+    items. c is taken as known.
 
     Args:
         responses: students x items.
@@ -239,6 +241,8 @@ def _compare(model: GroupModel, focal: int, reference: int, has_slope: bool) -> 
     reason[~settled] = NO_FINITE_MAXIMUM
     reason[~estimated] = NOT_IDENTIFIED
     reason[~enough] = TOO_FEW_RESPONSES
+    if not (model.has_spread[focal] and model.has_spread[reference]):
+        reason[:] = NO_SPREAD
     is_known = reason == ""
     used = slice(0 if has_slope else 1, 2)
     difference = np.where(is_known[:, None], own[focal] - own[reference], np.nan)

@@ -28,7 +28,7 @@ LARGEST_STEP = 1.0  # of a and d in one pass; a longer way takes more passes
 SETTLED = 1.0  # standard errors; a longer last step is no estimate
 FEWEST_OF_EACH = 10  # correct and incorrect answers per item and group
 SINGULAR = 1e-8
-SMALLEST_SD = 0.05  # floor of a group's SD: without spread its items could not be compared
+SMALLEST_SD = 0.05  # floor of a group's SD; a group that ends there cannot be compared
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class GroupModel:
         n: responses, (G, J).
         is_estimated: whether a group's own parameters of the item are estimates, (G, J).
         has_settled: whether their last step was small, (G, J).
+        has_spread: whether the SD is above its floor, (G,).
         passes: over the responses.
     """
 
@@ -65,6 +66,7 @@ class GroupModel:
     n: Floats
     is_estimated: Mask
     has_settled: Mask
+    has_spread: Mask
     passes: int = 0
 
 
@@ -91,6 +93,7 @@ def start_model(
         n=np.zeros(shape),
         is_estimated=np.zeros(shape, np.bool_),
         has_settled=np.zeros(shape, np.bool_),
+        has_spread=np.ones(len(students), np.bool_),
     )
 
 
@@ -160,6 +163,7 @@ def _improve_common(
     common = model.common.copy()
     common[:, used] += step
     latent = np.array([[found.latent_mean, found.latent_sd] for found in sums])
+    has_spread = latent[:, 1] > SMALLEST_SD
     latent[:, 1] = np.maximum(latent[:, 1], SMALLEST_SD)
     common, own, latent = _on_scale(model.start, common, model.own, latent, anchors, has_slope)
     shift = (common - model.common)[:, used]
@@ -167,7 +171,15 @@ def _improve_common(
     counts = np.array([[len(students)] for students in model.students])
     standardised = np.sqrt(counts) * (latent - model.latent) / model.latent[:, 1:]
     moved = max(float(np.sqrt(np.abs(squares)).max()), float(np.abs(standardised).max()))
-    return replace(model, common=common, own=own, latent=latent, passes=model.passes + 1), moved
+    improved = replace(
+        model,
+        common=common,
+        own=own,
+        latent=latent,
+        has_spread=has_spread,
+        passes=model.passes + 1,
+    )
+    return improved, moved
 
 
 def _improve_own(

@@ -149,6 +149,18 @@ def test_small_groups_and_rare_items_have_reasons() -> None:
     assert found.severity[5] == ""
 
 
+def test_a_group_that_answers_by_chance_gets_no_verdict() -> None:
+    truth, codes = two_groups(49, impact=0.0)
+    rng = np.random.default_rng(50)
+    chance = rng.integers(0, 2, len(truth.responses.correct)).astype(np.int8)
+    is_focal = np.repeat(codes == 1, 20)
+    correct = np.where(is_focal, chance, truth.responses.correct)
+    found = items_of(replace(truth, responses=replace(truth.responses, correct=correct)), codes)
+    assert set(found.reason) == {"no_spread_of_ability"}
+    assert set(found.severity) == {""}
+    assert found.is_anchor.sum() >= 5
+
+
 def test_codes_without_a_name_are_refused() -> None:
     truth, codes = two_groups(50, n_persons=300)
     with pytest.raises(InvalidInputError, match="no name"):
