@@ -23,7 +23,6 @@ Mask = npt.NDArray[np.bool_]
 
 NODES = np.linspace(-4.0, 4.0, 41)
 NORMAL_WEIGHTS = np.exp(-0.5 * NODES**2) / np.exp(-0.5 * NODES**2).sum()
-UNIFORM_WEIGHTS = np.ones(len(NODES))
 
 FEWEST_COMMON = 2
 PRECISION = 1e-13

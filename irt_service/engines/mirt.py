@@ -39,9 +39,17 @@ from irt_service.engines.estimation import (
 )
 from irt_service.engines.information import StandardErrors
 from irt_service.engines.mirt_call import call
-from irt_service.engines.preparation import Problem, Scale, drop_items, prepare, require_enough
+from irt_service.engines.preparation import (
+    Problem,
+    Scale,
+    drop_items,
+    prepare,
+    require_cycles,
+    require_enough,
+    require_spread,
+)
 from irt_service.engines.priors import guessing_prior, log_normaliser, priors_of, slope_prior
-from irt_service.errors import CalibrationError, InsufficientDataError, InvalidSettingsError
+from irt_service.errors import CalibrationError, InvalidSettingsError
 from irt_service.responses import ResponseMatrix
 
 Floats = npt.NDArray[np.float64]
@@ -111,18 +119,8 @@ class MirtEngine:
                 break
             problem = drop_items(problem, found.diverging, NO_MAXIMUM, problem.start)
             require_enough(problem, settings)
-            if len(path) >= max_cycles:
-                raise InsufficientDataError(
-                    "items kept diverging until the cycles were used up",
-                    f"{len(problem.excluded)} items set aside",
-                    "the responses do not identify the model; collect more, or use Rasch",
-                )
-        if found.has_collapsed:
-            raise InsufficientDataError(
-                "the latent SD went to 0",
-                f"{problem.responses.n_persons} students",
-                "students do not differ beyond chance; there is no scale to estimate",
-            )
+            require_cycles(problem, max_cycles - len(path))
+        require_spread(problem, has_collapsed=found.has_collapsed)
         found = replace(found, path=tuple(path), iterations=len(path))
         report.end(found)
         errors = _errors(problem, answer, places) if settings.standard_errors else None

@@ -17,8 +17,13 @@ from irt_service.engines.assembly import NO_MAXIMUM, assemble
 from irt_service.engines.base import Calibration, CalibrationSettings, Progress
 from irt_service.engines.estimation import estimate, timed_report
 from irt_service.engines.information import standard_errors
-from irt_service.engines.preparation import drop_items, prepare, require_enough
-from irt_service.errors import InsufficientDataError
+from irt_service.engines.preparation import (
+    drop_items,
+    prepare,
+    require_cycles,
+    require_enough,
+    require_spread,
+)
 from irt_service.parallel import block_runner
 from irt_service.responses import ResponseMatrix
 
@@ -56,18 +61,8 @@ class NativeEngine:
                     break
                 problem = drop_items(problem, found.diverging, NO_MAXIMUM, found.points)
                 require_enough(problem, settings)
-                if spent >= settings.max_iterations:
-                    raise InsufficientDataError(
-                        "items kept diverging until the cycles were used up",
-                        f"{len(problem.excluded)} items set aside",
-                        "the responses do not identify the model; collect more, or use Rasch",
-                    )
-            if found.has_collapsed:
-                raise InsufficientDataError(
-                    "the latent SD went to 0",
-                    f"{problem.responses.n_persons} students",
-                    "students do not differ beyond chance; there is no scale to estimate",
-                )
+                require_cycles(problem, settings.max_iterations - spent)
+            require_spread(problem, has_collapsed=found.has_collapsed)
             errors = (
                 standard_errors(problem, found, settings, run) if settings.standard_errors else None
             )

@@ -164,6 +164,26 @@ def require_enough(problem: Problem, settings: CalibrationSettings) -> None:
     )
 
 
+def require_cycles(problem: Problem, left: int) -> None:
+    """Refuse to go on when the items set aside have cost all cycles."""
+    if left <= 0:
+        raise InsufficientDataError(
+            "items kept diverging until the cycles were used up",
+            f"{len(problem.excluded)} items set aside",
+            "the responses do not identify the model; collect more, or use Rasch",
+        )
+
+
+def require_spread(problem: Problem, *, has_collapsed: bool) -> None:
+    """Refuse a population without spread."""
+    if has_collapsed:
+        raise InsufficientDataError(
+            "the latent SD went to 0",
+            f"{problem.responses.n_persons} students",
+            "students do not differ beyond chance; there is no scale to estimate",
+        )
+
+
 def _starting_values(responses: ResponseMatrix, settings: CalibrationSettings) -> Floats:
     """a = 1, d from the share correct (shrunk a little), c = 0.2 in the 3PL."""
     tally = responses.tally()

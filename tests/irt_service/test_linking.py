@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from irt_service.errors import InsufficientDataError, InvalidInputError
 from irt_service.linking import (
+    NODES,
     NORMAL_WEIGHTS,
-    UNIFORM_WEIGHTS,
     Curves,
     Floats,
     Method,
@@ -21,6 +21,7 @@ from irt_service.linking import (
 )
 from tests.irt_service.reference_cases import FOLDER
 
+UNIFORM_WEIGHTS = np.ones(len(NODES))
 REFERENCE = json.loads((FOLDER / "anchored" / "linking.json").read_text(encoding="utf-8"))
 
 
