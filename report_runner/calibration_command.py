@@ -11,8 +11,9 @@ from report_runner.errors import ReportError
 from report_runner.places import read_place
 from report_runner.single import write_report
 from report_runner.store import open_store, safe_id
-from warehouse.database import create_engine, require_reachable
+from warehouse.database import create_engine
 from warehouse.ledger import step
+from warehouse.schema import require_current
 
 STEP = "generate-calibration-report"
 
@@ -20,7 +21,7 @@ STEP = "generate-calibration-report"
 def write_calibration(options: argparse.Namespace) -> int:
     """Write the report of a run, by default the latest accepted one; return 0."""
     engine = create_engine()
-    require_reachable(engine)
+    require_current(engine)
     place = read_place(out=options.out)
     store = open_store(place)
     with engine.connect() as connection:

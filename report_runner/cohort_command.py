@@ -12,8 +12,9 @@ from report_runner.errors import ReportError
 from report_runner.places import read_place
 from report_runner.single import write_report
 from report_runner.store import open_store, safe_id
-from warehouse.database import create_engine, require_reachable
+from warehouse.database import create_engine
 from warehouse.ledger import step
+from warehouse.schema import require_current
 
 STEP = "generate-cohort-report"
 
@@ -21,7 +22,7 @@ STEP = "generate-cohort-report"
 def write_cohorts(options: argparse.Namespace) -> int:
     """Write the reports of all cohorts, or of those asked for; return 0, or 1 after a failure."""
     engine = create_engine()
-    require_reachable(engine)
+    require_current(engine)
     place = read_place(out=options.out)
     store = open_store(place)
     with engine.connect() as connection:

@@ -8,8 +8,9 @@ from report_runner.console import say, tell
 from report_runner.errors import ReportError
 from report_runner.places import read_place
 from report_runner.store import open_store
-from warehouse.database import create_engine, require_reachable
+from warehouse.database import create_engine
 from warehouse.ledger import step
+from warehouse.schema import require_current
 
 PRUNE_STEP = "prune-reports"
 _BATCH = 200
@@ -22,7 +23,7 @@ def list_missing(options: argparse.Namespace) -> int:
     the recorded size (one request per report; `--recorded-only` spares them).
     """
     engine = create_engine()
-    require_reachable(engine)
+    require_current(engine)
     with engine.connect() as connection:
         week = queries.read_week(connection, options.week)
         if week is None:
@@ -50,7 +51,7 @@ def list_missing(options: argparse.Namespace) -> int:
 def prune(options: argparse.Namespace) -> int:
     """Delete the reports of weeks older than `--keep-weeks`, objects before their rows."""
     engine = create_engine()
-    require_reachable(engine)
+    require_current(engine)
     place = read_place(out=options.out)
     store = open_store(place)
     with engine.connect() as connection:

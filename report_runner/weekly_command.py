@@ -17,8 +17,9 @@ from report_runner.records import ItemBank, Week
 from report_runner.runner import Progress, run_weekly
 from report_runner.store import open_store
 from report_runner.weekly import Outcome, WeeklyJob
-from warehouse.database import create_engine, require_reachable
+from warehouse.database import create_engine
 from warehouse.ledger import step
+from warehouse.schema import require_current
 
 STEP = "generate-weekly-report"
 _FAILURES_SHOWN = 10
@@ -31,7 +32,7 @@ def write_weekly(options: argparse.Namespace) -> int:
     if options.renderer == "quarto":
         require_quarto()
     engine = create_engine()
-    require_reachable(engine)
+    require_current(engine)
     place = read_place(out=options.out)
     began = time.monotonic()
     week, student_ids, bank = _read_plan(engine, options.week, options.student)
