@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError
 
-from warehouse import overview, schema
+from warehouse import overview, schema, upkeep_commands
 from warehouse.database import create_engine, database_url, describe, require_reachable
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.ledger import step
@@ -350,6 +350,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the last complete day instead, which a nightly build is of",
     )
     add("status", _status, "the last run of each step; fails if one failed")
+    upkeep_commands.register(add)
     add("summary", _summary, "what is there: rows, calibration, times, where to look")
     return parser
 

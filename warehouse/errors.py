@@ -17,6 +17,10 @@ class SchemaVersionError(WarehouseError):
     """The database's schema is not the one this code was written for."""
 
 
+class SchemaAheadError(SchemaVersionError):
+    """The database's schema has gone beyond what this code works with; waiting does not help."""
+
+
 class LockHeldError(WarehouseError):
     """Another process holds the lock of this step; the message names it."""
 

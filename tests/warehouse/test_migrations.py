@@ -1,6 +1,7 @@
 """Schemas go up and down, wait for each other, and grant each role its own and no more."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,10 +13,10 @@ from sqlalchemy.engine import Connection
 from tests.conftest import Database, DatabaseFactory
 from warehouse import schema
 from warehouse.database import create_engine
-from warehouse.errors import SchemaVersionError, WarehouseError
+from warehouse.errors import SchemaAheadError, SchemaVersionError, WarehouseError
 from warehouse.migrations import roles
 
-NEWEST = "0004"
+NEWEST = "0006"
 OURS = {"irt", "reports", "ops", "exam", "analytics", "analytics_state"}
 
 
@@ -43,10 +44,25 @@ def test_code_refuses_a_database_that_is_behind_or_ahead(new_database: DatabaseF
     schema.require_current(database.engine)
     with database.engine.begin() as connection:
         connection.execute(sa.text("update ops.schema_version set version_num = 'later'"))
-    with pytest.raises(SchemaVersionError, match="at later, the code needs"):
+        connection.execute(sa.text("update ops.schema_window set oldest_code = 'later'"))
+    with pytest.raises(SchemaAheadError, match=r"at later, which is newer .* update the code"):
         schema.require_current(database.engine)
-    with pytest.raises(SchemaVersionError, match="older than the database"):
+    with pytest.raises(SchemaAheadError, match="no longer works with it"):
         schema.migrate(database.engine)
+
+
+def test_code_works_with_a_database_that_is_ahead_by_steps_that_only_add(
+    database: Database,
+) -> None:
+    with database.engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "update ops.schema_version set version_num = 'later' "
+                "where version_num not like 'exam%'"
+            )
+        )
+    schema.require_current(database.engine)
+    assert schema.migrate(database.engine) == []
 
 
 def test_concurrent_migrations_wait_for_each_other(new_database: DatabaseFactory) -> None:
@@ -87,11 +103,33 @@ def test_a_migration_gives_up_on_a_lock_and_changes_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(schema, "LOCK_TRIES", 2)
+    monkeypatch.setattr(schema, "LOCK_PAUSE_SECONDS", 0.1)
     with database.engine.begin() as reader:
         reader.execute(sa.text("select count(*) from irt.mirt_ability"))
-        with pytest.raises(WarehouseError, match="waited 100ms for a lock and gave up"):
+        with pytest.raises(WarehouseError, match="waited 100ms for a lock, 2 times, and gave up"):
             schema.take_back(database.engine)
     schema.require_current(database.engine)
+
+
+def test_a_migration_tries_again_until_a_long_transaction_has_ended(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(schema, "LOCK_TIMEOUT", "100ms")
+    monkeypatch.setattr(schema, "LOCK_TRIES", 100)
+    monkeypatch.setattr(schema, "LOCK_PAUSE_SECONDS", 0.1)
+    reader = database.engine.connect()
+    reader.execute(sa.text("select count(*) from irt.mirt_ability"))
+
+    def read_until_it_was_in_the_way() -> None:
+        while "did not get its locks" not in caplog.text:
+            time.sleep(0.02)
+        reader.close()
+
+    thread = threading.Thread(target=read_until_it_was_in_the_way)
+    thread.start()
+    assert schema.take_back(database.engine, with_exam=True) == [NEWEST, "exam_0001"]
+    thread.join()
 
 
 def test_the_applications_own_exam_tables_are_left_alone(new_database: DatabaseFactory) -> None:

@@ -6,6 +6,7 @@ revision = "0001"
 down_revision = None
 branch_labels = ("warehouse",)
 depends_on = None
+kind = "expand"
 
 
 def upgrade() -> None:

@@ -6,6 +6,7 @@ revision = "exam_0001"
 down_revision = None
 branch_labels = ("exam",)
 depends_on = None
+kind = "expand"
 
 
 def upgrade() -> None:
