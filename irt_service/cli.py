@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import psycopg
 import structlog
@@ -89,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--retry-parked", action="store_true", help="try deliveries again that were given up"
     )
+    one.add_argument(
+        "--heartbeat", type=Path, metavar="FILE", help="touched at every turn, for a liveness check"
+    )
 
     one = commands.add_parser(
         "trigger", help="have the exam application's results tell workers of themselves"
@@ -135,7 +139,7 @@ def _score(options: argparse.Namespace) -> int:
 
 def _work(options: argparse.Namespace) -> int:
     engine, settings = open_warehouse()
-    worker = Worker(engine, Scorer(settings))
+    worker = Worker(engine, Scorer(settings), heartbeat=options.heartbeat)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.stop.set())
     if options.retry_parked:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event
 
 import psycopg
@@ -74,12 +75,14 @@ class Worker:
     Attributes:
         stop: set from outside; what was taken is finished first.
         retry_after_seconds: a delivery that failed is left alone for so long.
+        heartbeat: a file that each turn touches, for whoever watches that turns go on.
     """
 
     engine: Engine
     scorer: Scorer
     stop: Event = field(default_factory=Event)
     retry_after_seconds: float = _RETRY_AFTER_SECONDS
+    heartbeat: Path | None = None
     work: Work = field(default_factory=Work)
     _connection: Connection | None = None
     _without_marts_until: float = 0.0
@@ -96,6 +99,8 @@ class Worker:
         wait = _FIRST_WAIT_SECONDS
         try:
             while not self.stop.is_set():
+                if self.heartbeat is not None:
+                    self.heartbeat.touch()
                 try:
                     if ears.open():
                         discovery.look_everywhere()

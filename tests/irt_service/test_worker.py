@@ -1,6 +1,7 @@
 """The online update on a real PostgreSQL: every delivery once, in any order of arrival."""
 
 from datetime import timedelta
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -203,6 +204,21 @@ def test_a_session_without_a_response_to_use_gets_no_row(school: Engine) -> None
     drain(school)
     assert effective(school) == {}
     assert scalar(school, "select status from irt.deliveries") == "nothing_to_score"
+
+
+def test_a_worker_that_takes_turns_shows_it(school: Engine, tmp_path: Path) -> None:
+    beat = tmp_path / "heartbeat"
+    worker = Worker(school, Scorer(Settings()), heartbeat=beat)
+    turns = Thread(target=worker.run, args=(0.01,))
+    turns.start()
+    for _ in range(2):
+        while not beat.exists():
+            turns.join(timeout=0.01)
+        beat.unlink(missing_ok=True)
+    worker.stop.set()
+    turns.join()
+    beat.unlink(missing_ok=True)
+    assert not turns.is_alive()
 
 
 def test_without_a_run_in_force_the_worker_waits(database: Database) -> None:
