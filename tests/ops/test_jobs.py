@@ -1,0 +1,68 @@
+"""The CronJobs are the schedule: names, times, order, and commands that exist."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from croniter import croniter
+
+from tests.ops.manifests import NAMES, PROXY, Pod, of_kind, pods
+from warehouse.schedule import JOBS, Job
+
+
+def _pod(overlay: str, owner: str) -> Pod:
+    return next(pod for pod in pods(overlay) if pod.owner == owner)
+
+
+@pytest.mark.parametrize("overlay", NAMES)
+def test_there_is_one_cronjob_for_each_job_of_the_schedule(overlay: str) -> None:
+    cronjobs = of_kind(overlay, "CronJob")
+    assert {name: one["spec"]["schedule"] for name, one in cronjobs.items()} == {
+        job.name: job.cron for job in JOBS
+    }
+    for one in cronjobs.values():
+        spec = one["spec"]
+        assert spec["timeZone"] == "Etc/UTC"
+        assert spec["concurrencyPolicy"] == "Forbid"
+        assert croniter.is_valid(spec["schedule"])
+        assert not spec.get("suspend", False)
+
+
+@pytest.mark.parametrize("overlay", NAMES)
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+def test_a_pod_takes_the_steps_in_their_order(overlay: str, job: Job) -> None:
+    wait, *steps = _pod(overlay, job.name).steps
+    assert wait["args"][:2] == ["warehouse", "wait"]
+    assert [step["name"] for step in steps] == [step.name for step in job.steps]
+    for container, step in zip(steps, job.steps, strict=True):
+        image = container["image"].rpartition(":")[0].rpartition("/")[2]
+        assert image == step.image
+        command = [step.module, *step.arguments]
+        if step.selection:
+            command += ["--", "build", "--select", *step.selection]
+            assert container["args"] == command
+        else:
+            assert container["args"][: len(command)] == command
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+def test_a_job_ends_in_time_for_the_next_and_is_tried_again(job: Job) -> None:
+    spec = of_kind("production", "CronJob")[job.name]["spec"]
+    template = spec["jobTemplate"]["spec"]
+    assert template["activeDeadlineSeconds"] == job.deadline.total_seconds()
+    first = croniter(job.cron, datetime(2026, 1, 1, tzinfo=UTC)).get_next(datetime)
+    interval = croniter(job.cron, first).get_next(datetime) - first
+    late = timedelta(seconds=spec["startingDeadlineSeconds"])
+    assert late + job.deadline < interval
+    assert template["backoffLimit"] >= 1
+    assert template["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_the_database_proxy_is_there_first_and_ends_with_the_job() -> None:
+    for pod in pods("production"):
+        proxy = pod.spec["initContainers"][0]
+        assert (proxy["name"], proxy["restartPolicy"]) == (PROXY, "Always")
+        # The init containers after it wait for this.
+        assert proxy["startupProbe"]["httpGet"]["path"] == "/startup"
+        others = pod.containers[1:]
+        assert all("restartPolicy" not in one for one in others)
+    assert all(PROXY not in [one["name"] for one in pod.containers] for pod in pods("staging"))
