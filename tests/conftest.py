@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,8 @@ GIVEN_SERVER = "SEEDTEST_TEST_DATABASE_URL"
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # A test's database lives for seconds: nothing has to survive a power cut.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# Before anything that tests deliver.
+BUILT_ON_NOTHING = "2020-01-01"
 
 
 @dataclass(frozen=True)
@@ -82,16 +84,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     given = os.environ.pop(GIVEN_SERVER, None)
     if given is not None:
         os.environ["DATABASE_URL"] = given
-        template = folder / "template"
-        if template.exists():
-            _drop(parse_database_url(given), template.read_text())
+        for note in folder.glob("*.template"):
+            _drop(parse_database_url(given), note.read_text())
     LocalServer(folder / "server").stop()
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    with (folder / "lock").open("w") as handle:
+def _only_one(folder: Path, what: str = "server") -> Iterator[None]:
+    with (folder / f"{what}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -128,17 +129,14 @@ def _watch(state: Path) -> None:
 def template(server_url: URL) -> str:
     """The name of a migrated database with schema exam, which tests' databases copy."""
     folder = Path(os.environ[RUN_FOLDER])
-    note = folder / "template"
+    note = folder / "migrated.template"
     with _only_one(folder):
-        if note.exists():
-            return note.read_text()
-        name = f"seedtest_template_{uuid.uuid4().hex[:12]}"
-        _administer(server_url, f'create database "{name}"')
-        engine = create_engine(server_url.set(database=name))
-        migrate(engine, with_exam=True)
-        engine.dispose()
-        note.write_text(name)
-        return name
+        if not note.exists():
+            database = _create(server_url, "template1")
+            migrate(database.engine, with_exam=True)
+            database.engine.dispose()
+            note.write_text(database.name)
+    return note.read_text()
 
 
 @pytest.fixture(scope="session")
@@ -147,15 +145,7 @@ def new_database(server_url: URL, template: str) -> Iterator[DatabaseFactory]:
     made: list[Database] = []
 
     def make(*, empty: bool = False) -> Database:
-        # All names are of one length: see DbtRunner.
-        name = f"seedtest_test_{uuid.uuid4().hex[:12]}"
-        source = "template0" if empty else template
-        _administer(server_url, f'create database "{name}" template "{source}"')
-        url = server_url.set(database=name)
-        database = Database(
-            url=url.set(drivername="postgresql").render_as_string(hide_password=False),
-            engine=create_engine(url),
-        )
+        database = _create(server_url, "template0" if empty else template)
         made.append(database)
         return database
 
@@ -177,10 +167,60 @@ def database(new_database: DatabaseFactory, server_url: URL) -> Iterator[Databas
 @pytest.fixture(scope="session")
 def run_dbt(tmp_path_factory: pytest.TempPathFactory, new_database: DatabaseFactory) -> DbtRunner:
     """Runs dbt in this process: `run_dbt("build", "--select", "x", database=database)`."""
+    run = Path(os.environ[RUN_FOLDER])
     return DbtRunner(
         root=ROOT,
         folder=tmp_path_factory.mktemp("dbt"),
+        parsed=run / "parsed",
+        only_one=lambda: _only_one(run, "parsing"),
         parse_database=new_database,
+    )
+
+
+@pytest.fixture(scope="session")
+def new_warehouse(
+    server_url: URL, template: str, run_dbt: DbtRunner
+) -> Iterator[Callable[[], Database]]:
+    """A function that makes databases in which everything was built before anything arrived.
+
+    What arrives there is built incrementally from the start: a third of the time that the
+    first build of a database takes.
+    """
+    run = Path(os.environ[RUN_FOLDER])
+    note = run / "built.template"
+    with _only_one(run, "building"):
+        if not note.exists():
+            source = _create(server_url, template)
+            build = ("build", "--exclude-resource-type", "test", "unit_test")
+            run_dbt(*build, database=source, vars={"as_of_date": BUILT_ON_NOTHING})
+            note.write_text(source.name)
+    made: list[Database] = []
+
+    def make() -> Database:
+        database = _create(server_url, note.read_text())
+        made.append(database)
+        return database
+
+    yield make
+    for database in made:
+        database.engine.dispose()
+        _drop(server_url, database.name)
+
+
+@pytest.fixture
+def warehouse(new_warehouse: Callable[[], Database]) -> Database:
+    """A database in which everything was built before anything arrived."""
+    return new_warehouse()
+
+
+def _create(server: URL, template: str) -> Database:
+    # All names are of one length: see DbtRunner.
+    name = f"seedtest_test_{uuid.uuid4().hex[:12]}"
+    _administer(server, f'create database "{name}" template "{template}"')
+    url = server.set(database=name)
+    return Database(
+        url=url.set(drivername="postgresql").render_as_string(hide_password=False),
+        engine=create_engine(url),
     )
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import psycopg
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import Database, DatabaseFactory
+from tests.conftest import Database
 from tests.dbt.deliveries import (
-    SELECT_FACTS,
     answer,
     deliver,
     fact_differences,
@@ -81,12 +81,12 @@ def arrive(connection: psycopg.Connection) -> None:
 
 
 @pytest.fixture(scope="module")
-def arrived(new_database: DatabaseFactory, run_dbt: DbtRunner) -> Database:
+def arrived(new_warehouse: Callable[[], Database], run_dbt: DbtRunner) -> Database:
     """A database that was built, then everything arrived, then it was built again."""
-    database = new_database()
+    database = new_warehouse()
     with psycopg.connect(database.url) as connection:
         school(connection)
-    run_dbt("run", *SELECT_FACTS, database=database, vars=BUILD_VARS)
+    run_dbt("run", *ONLY_FACTS, database=database, vars=BUILD_VARS)
     with psycopg.connect(database.url) as connection:
         arrive(connection)
     run_dbt("run", *ONLY_FACTS, database=database, vars=BUILD_VARS)
@@ -253,12 +253,14 @@ def change(connection: psycopg.Connection, rng: random.Random, number: int) -> N
 # Without shrinking: the seed says enough, and each example takes seconds.
 @settings(max_examples=2, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(seed=st.integers(0, 2**32 - 1))
-def test_random_arrivals(new_database: DatabaseFactory, run_dbt: DbtRunner, seed: int) -> None:
+def test_random_arrivals(
+    new_warehouse: Callable[[], Database], run_dbt: DbtRunner, seed: int
+) -> None:
     rng = random.Random(seed)  # noqa: S311 - a test's arrivals
-    database = new_database()
+    database = new_warehouse()
     with psycopg.connect(database.url) as connection:
         school(connection)
-    run_dbt("run", *SELECT_FACTS, database=database, vars=BUILD_VARS)
+    run_dbt("run", *ONLY_FACTS, database=database, vars=BUILD_VARS)
     for number in range(2):
         with psycopg.connect(database.url) as connection:
             for _ in range(rng.randrange(1, 8)):

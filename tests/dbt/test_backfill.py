@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, timedelta
 
 import psycopg
 import pytest
 
-from tests.conftest import Database, DatabaseFactory
+from tests.conftest import Database
 from tests.dbt.every_mart import Row, mart_differences, read_marts
 from tests.dbt.kpi_scenario import KpiSchool
 from tests.dbt_runner import DbtFailedError, DbtRunner
 
-BUILD = ("build", "--exclude-resource-type", "test", "unit_test")
+BUILD = (
+    *("build", "--exclude-resource-type", "test", "unit_test"),
+    *("--exclude", "config.materialized:view"),
+)
 FIRST = date(2026, 3, 1)
 LAST = date(2026, 3, 20)
 AS_OF = date(2026, 4, 10)
@@ -44,9 +48,9 @@ RANGE = {"as_of_date": AS_OF, "backfill": True, "backfill_from": FIRST, "backfil
 
 
 @pytest.fixture(scope="module")
-def undamaged(new_database: DatabaseFactory, run_dbt: DbtRunner) -> Database:
+def undamaged(new_warehouse: Callable[[], Database], run_dbt: DbtRunner) -> Database:
     """A small school, built as of a day after the backfill's."""
-    database = new_database()
+    database = new_warehouse()
     world = KpiSchool.random(31, students=4)
     world.write(database.url)
     world.write_abilities(database.url)

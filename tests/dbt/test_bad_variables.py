@@ -98,20 +98,11 @@ def settled(new_database: DatabaseFactory, run_dbt: DbtRunner) -> Database:
 
 
 # What models calculate with while dbt still reads them: here the variable must be named too.
-@pytest.mark.parametrize(
-    ("variables", "parts"),
-    [
-        ("{short_window_days: many}", ("short_window_days", "many", "from 1 to 365")),
-        (
-            "{as_of_date: '2026-02-30', long_window_days: [28], ability_lookback_days: x,"
-            " notification_cooldown_days: y, backtest_goal_outcome_days: null}",
-            ("as_of_date", "2026-02-30", "YYYY-MM-DD", "Nothing was built"),
-        ),
-    ],
-)
-def test_the_command_names_the_variable(
-    settled: Database, tmp_path: Path, variables: str, parts: tuple[str, ...]
-) -> None:
+def test_the_command_names_the_variable(settled: Database, tmp_path: Path) -> None:
+    variables = (
+        "{short_window_days: many, long_window_days: [28], ability_lookback_days: x,"
+        " notification_cooldown_days: y, backtest_goal_outcome_days: null}"
+    )
     before = state(settled)
     result = subprocess.run(
         [
@@ -131,7 +122,7 @@ def test_the_command_names_the_variable(
         text=True,
     )
     assert result.returncode != 0
-    for part in parts:
+    for part in ("short_window_days", "many", "from 1 to 365", "Nothing was built"):
         assert part in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
     assert state(settled) == before

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 import psycopg
-import pytest
 
 from tests.conftest import Database
 from tests.dbt.item_statistics_oracle import ItemOracle
@@ -16,64 +17,56 @@ from tests.dbt_runner import DbtRunner
 KEY = ("item_id", "as_of")
 BUILD = ("run", "--select", "+fct_item_statistics")
 WEDNESDAY = date(2026, 4, 29)
+NEW_YORK = "America/New_York"
+
+Rows = list[dict[str, Any]]
 
 
-def item_oracle(school: School, as_of_date: date) -> ItemOracle:
-    """What the item statistics have to be."""
-    return ItemOracle(school.attempts(), as_of_date, school.time_zone)
+@dataclass
+class Life:
+    """A school and the item statistics of its warehouse."""
+
+    school: School
+    database: Database
+    run_dbt: DbtRunner
+
+    def build(self, as_of_date: date, *options: str, **variables: object) -> Rows:
+        """Deliver the school as it is and build; the mart's rows."""
+        with psycopg.connect(self.database.url) as connection:
+            write_exam(connection, self.school)
+        given = {"as_of_date": as_of_date, **variables}
+        self.run_dbt(*BUILD, *options, database=self.database, vars=given)
+        return read(self.database.url, "fct_item_statistics", "item_id, as_of")
+
+    def expected(self, as_of_date: date) -> Rows:
+        """What the item statistics have to be."""
+        return ItemOracle(self.school.attempts(), as_of_date, self.school.time_zone).rows()
 
 
-@pytest.mark.parametrize(("seed", "time_zone"), [(11, "Asia/Seoul"), (12, "America/New_York")])
-def test_every_row_is_what_the_definition_says(
-    database: Database, run_dbt: DbtRunner, seed: int, time_zone: str
+def test_every_row_is_what_the_definition_says_in_a_zone_with_summer_time(
+    database: Database, run_dbt: DbtRunner
 ) -> None:
-    school = School.random(seed, time_zone=time_zone)
-    with psycopg.connect(database.url) as connection:
-        write_exam(connection, school)
-
-    run_dbt(
-        *BUILD,
-        database=database,
-        vars={"as_of_date": WEDNESDAY, "reporting_timezone": time_zone},
-    )
-
-    actual = read(database.url, "fct_item_statistics", "item_id, as_of")
-    expected = item_oracle(school, WEDNESDAY).rows()
+    life = Life(School.random(12, time_zone=NEW_YORK), database, run_dbt)
+    actual = life.build(WEDNESDAY, reporting_timezone=NEW_YORK)
+    expected = life.expected(WEDNESDAY)
     assert differences(actual, expected, KEY) == []
     assert sum(row["point_biserial"] is not None for row in expected) > 100
     assert any(row["point_biserial"] is None for row in expected)
 
 
-def test_the_current_day_is_replaced_and_sundays_stay(
-    database: Database, run_dbt: DbtRunner
+def test_the_current_day_is_replaced_sundays_stay_and_late_sessions_count(
+    warehouse: Database, run_dbt: DbtRunner
 ) -> None:
-    school = School.random(13, students=4)
-    with psycopg.connect(database.url) as connection:
-        write_exam(connection, school)
-
-    # Wednesday, Thursday, over a Sunday to Tuesday, onto a Sunday.
-    for days in (0, 1, 6, 11):
-        as_of_date = WEDNESDAY + timedelta(days=days)
-        run_dbt(*BUILD, database=database, vars={"as_of_date": as_of_date})
-        actual = read(database.url, "fct_item_statistics", "item_id, as_of")
-        assert differences(actual, item_oracle(school, as_of_date).rows(), KEY) == []
-
-
-def test_late_changed_and_deleted_sessions_end_as_a_full_refresh(
-    database: Database, run_dbt: DbtRunner
-) -> None:
-    school = School.random(14, students=5)
+    life = Life(School.random(14, students=5), warehouse, run_dbt)
+    school = life.school
     withheld = {key: school.sessions[key] for key in list(school.sessions)[10:14]}
     for key in withheld:
         del school.sessions[key]
+    # Wednesday, Thursday, over a Sunday to Tuesday, onto a Sunday.
+    for days in (0, 1, 6, 11):
+        as_of_date = WEDNESDAY + timedelta(days=days)
+        assert differences(life.build(as_of_date), life.expected(as_of_date), KEY) == []
 
-    def build(as_of_date: date, *options: str) -> list[dict[str, object]]:
-        with psycopg.connect(database.url) as connection:
-            write_exam(connection, school)
-        run_dbt(*BUILD, *options, database=database, vars={"as_of_date": as_of_date})
-        return read(database.url, "fct_item_statistics", "item_id, as_of")
-
-    build(WEDNESDAY)
     school.sessions.update(withheld)
     keys = sorted(school.sessions)
     del school.sessions[keys[3]]
@@ -82,11 +75,10 @@ def test_late_changed_and_deleted_sessions_end_as_a_full_refresh(
     # An item that loses all of its attempts leaves no row behind.
     for session in school.sessions.values():
         session.attempts = [a for a in session.attempts if a.item_id != "q_7"]
-    after_arrivals = build(WEDNESDAY)
-    assert differences(after_arrivals, item_oracle(school, WEDNESDAY).rows(), KEY) == []
+    after_arrivals = life.build(as_of_date)
+    assert differences(after_arrivals, life.expected(as_of_date), KEY) == []
     assert not any(row["item_id"] == "q_7" for row in after_arrivals)
 
-    unchanged = build(WEDNESDAY)
-    refreshed = build(WEDNESDAY, "--full-refresh")
-    assert differences(unchanged, refreshed, KEY) == []
-    assert len(unchanged) == len(refreshed) > 100
+    refreshed = life.build(as_of_date, "--full-refresh")
+    assert differences(after_arrivals, refreshed, KEY) == []
+    assert len(after_arrivals) == len(refreshed) > 100

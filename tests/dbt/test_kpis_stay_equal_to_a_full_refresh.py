@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -27,48 +27,48 @@ ALL = ("+fct_student_weekly_kpis", "+fct_goal_probability", "+fct_inactivity_dai
 MARTS = (*ALL, "+fct_inactivity_transitions")
 
 Rows = dict[str, list[dict[str, Any]]]
-Build = Callable[..., Rows]
 
 
-@pytest.fixture
-def world(database: Database) -> KpiSchool:
-    """A small school whose abilities are written; its other tables are not."""
-    world = KpiSchool.random(31, students=4)
-    world.write(database.url)
-    world.write_abilities(database.url)
-    return world
+@dataclass
+class Life:
+    """A small school and its warehouse, from the school's 85th day on."""
 
+    world: KpiSchool
+    database: Database
+    run_dbt: DbtRunner
+    today: date
 
-@pytest.fixture
-def build(database: Database, run_dbt: DbtRunner, world: KpiSchool) -> Build:
-    """Builds as of some days after the school's 85th, and returns the marts' rows."""
-
-    def run(days: int, *options: str, select: tuple[str, ...] = MARTS) -> Rows:
-        world.write(database.url)
-        run_dbt(
+    def build(self, days: int = 0, *options: str, select: tuple[str, ...] = MARTS) -> Rows:
+        """Let days pass, deliver the school as it is, build; the marts' rows."""
+        self.today += timedelta(days=days)
+        self.world.write(self.database.url)
+        self.run_dbt(
             *BUILD,
             *select,
             *options,
-            database=database,
-            vars={"as_of_date": as_of(world, days)},
+            database=self.database,
+            vars={"as_of_date": self.today},
         )
         return {
-            relation: read(database.url, relation, ", ".join(key)) for relation, key in KEYS.items()
+            relation: read(self.database.url, relation, ", ".join(key))
+            for relation, key in KEYS.items()
         }
 
-    return run
+    def assert_is_defined(self, rows: Rows) -> None:
+        """Fail unless the daily rows are what the oracle says."""
+        relation = "fct_student_daily_kpis"
+        expected = self.world.oracle(self.today).rows()
+        assert differences(rows[relation], expected, KEYS[relation]) == []
 
 
-def as_of(world: KpiSchool, days: int) -> date:
-    """The date of a build."""
-    return world.school.first_day + timedelta(days=85 + days)
-
-
-def assert_is_defined(rows: Rows, world: KpiSchool, days: int) -> None:
-    """Fail unless the daily rows are what the oracle says."""
-    relation = "fct_student_daily_kpis"
-    expected = world.oracle(as_of(world, days)).rows()
-    assert differences(rows[relation], expected, KEYS[relation]) == []
+@pytest.fixture(scope="module")
+def life(new_warehouse: Callable[[], Database], run_dbt: DbtRunner) -> Life:
+    """One life for all tests of this module: each goes on from what it finds."""
+    database = new_warehouse()
+    world = KpiSchool.random(31, students=4)
+    world.write(database.url)
+    world.write_abilities(database.url)
+    return Life(world, database, run_dbt, world.school.first_day + timedelta(days=85))
 
 
 def assert_are_equal(rows: Rows, others: Rows) -> None:
@@ -79,19 +79,37 @@ def assert_are_equal(rows: Rows, others: Rows) -> None:
         assert differences(others[relation], rows[relation], key) == []
 
 
-def test_sessions_abilities_runs_and_goals_that_arrive_in_any_order(
-    world: KpiSchool, build: Build, database: Database
-) -> None:
-    school = world.school
+def test_a_job_that_builds_the_kpis_alone_hides_nothing(life: Life) -> None:
+    life.build()
+    keys = sorted(life.world.school.sessions)
+    del life.world.school.sessions[keys[4]]
+    # The windows are not rebuilt, so that the KPIs cannot know yet.
+    life.build(select=("+fct_sessions", "fct_student_daily_kpis"))
+    life.assert_is_defined(life.build())
+
+
+def test_a_build_without_news_changes_nothing(life: Life) -> None:
+    life.build()
+    stamp = "select max(built_at), count(*) from analytics.fct_student_daily_kpis"
+    with psycopg.connect(life.database.url) as connection:
+        before = connection.execute(stamp).fetchone()
+    life.build()
+    with psycopg.connect(life.database.url) as connection:
+        assert connection.execute(stamp).fetchone() == before
+
+
+def test_sessions_abilities_runs_and_goals_that_arrive_in_any_order(life: Life) -> None:
+    world, school = life.world, life.world.school
     keys = sorted(school.sessions)
     late = {key: school.sessions.pop(key) for key in keys[3:60:9]}
     late_visits = {
         key: world.session_rows.pop(key) for key in sorted(world.session_rows) if "visit" in key
     }
     # Some sessions lie after this day: they are delivered, and no KPI may know them yet.
-    assert_is_defined(build(0), world, 0)
+    life.assert_is_defined(life.build())
 
-    # Nights were missed, and everything else happens at once.
+    # Nights were missed, and everything else happens at once. A run comes into force for
+    # days to come, then is taken back.
     school.sessions.update(late)
     world.session_rows.update(late_visits)
     keys = [key for key in sorted(school.sessions) if key not in late]
@@ -105,20 +123,17 @@ def test_sessions_abilities_runs_and_goals_that_arrive_in_any_order(
     ]
     row = next(row for row in world.session_rows.values() if row.started_at)
     world.session_rows[row.session_id] = replace(row, ended_at=None)
-    assert_is_defined(build(5), world, 5)
-
-    # A run comes into force for days to come, then is taken back.
-    school.publish("run-2", as_of(world, 3))
-    assert_is_defined(build(7), world, 7)
+    school.publish("run-2", life.today + timedelta(days=3))
+    life.assert_is_defined(life.build(7))
     school.revoke_last()
-    assert_is_defined(build(7), world, 7)
+    life.assert_is_defined(life.build())
 
     # Another scoring of old sessions, and goals that change: the old versions stay.
     known = len(school.abilities)
     rescored = [school.sessions[key] for key in sorted(school.sessions)[10:40:8]]
     for session in rescored:
         school.score(session, "run-3")
-    world.write_abilities(database.url, known)
+    world.write_abilities(life.database.url, known)
     for number, (goal_key, (goal, created_at)) in enumerate(list(world.goals.items())):
         if number % 3 == 0:
             del world.goals[goal_key]
@@ -131,28 +146,6 @@ def test_sessions_abilities_runs_and_goals_that_arrive_in_any_order(
         replace(goal, priority=100),
         today - timedelta(days=3650),
     )
-    after = build(9)
+    after = life.build(2)
     assert {row["is_default_goal"] for row in after["fct_student_daily_kpis"]} == {True, False}
-    assert_are_equal(after, build(9, "--full-refresh"))
-
-
-def test_a_job_that_builds_the_kpis_alone_hides_nothing(world: KpiSchool, build: Build) -> None:
-    build(0)
-    school = world.school
-    keys = sorted(school.sessions)
-    del school.sessions[keys[4]]
-    # The windows are not rebuilt, so that the KPIs cannot know yet.
-    build(0, select=("+fct_sessions", "fct_student_daily_kpis"))
-    assert_is_defined(build(0), world, 0)
-
-
-def test_a_build_without_news_changes_nothing(
-    world: KpiSchool, build: Build, database: Database
-) -> None:
-    build(0)
-    stamp = "select max(built_at), count(*) from analytics.fct_student_daily_kpis"
-    with psycopg.connect(database.url) as connection:
-        before = connection.execute(stamp).fetchone()
-    build(0)
-    with psycopg.connect(database.url) as connection:
-        assert connection.execute(stamp).fetchone() == before
+    assert_are_equal(after, life.build(0, "--full-refresh"))

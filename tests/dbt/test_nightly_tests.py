@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 
 import psycopg
 import pytest
 
-from tests.conftest import Database, DatabaseFactory
+from tests.conftest import Database
 from tests.dbt.kpi_scenario import KpiSchool
 from tests.dbt_runner import DbtFailedError, DbtRunner
 
@@ -26,14 +27,14 @@ TESTS = (
 
 
 @pytest.fixture(scope="module")
-def built(new_database: DatabaseFactory, run_dbt: DbtRunner) -> Database:
+def built(new_warehouse: Callable[[], Database], run_dbt: DbtRunner) -> Database:
     """A school that was built whole, and one night more."""
-    database = new_database()
+    database = new_warehouse()
     world = KpiSchool.random(8, students=3)
     world.write(database.url)
     world.write_abilities(database.url)
-    for night in (FIRST_NIGHT, SECOND_NIGHT):
-        run_dbt(*BUILD, database=database, vars=nightly(night))
+    run_dbt(*BUILD, "test", database=database, vars=nightly(FIRST_NIGHT))
+    run_dbt(*BUILD, database=database, vars=nightly(SECOND_NIGHT))
     return database
 
 
