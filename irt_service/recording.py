@@ -51,7 +51,7 @@ def plan_changes(
     scores: Sequence[SessionAbilities],
     winners: Mapping[WinnerKey, Winner],
     now: int,
-    next_ids: Callable[[int], list[int]],
+    next_ids: Callable[[int], np.typing.NDArray[np.int64]],
 ) -> Change:
     """Compare the abilities of a range of students with those that count.
 
@@ -211,7 +211,9 @@ def _moments(microseconds: np.typing.NDArray[Any]) -> pa.Array:
     return pa.array(microseconds.astype(np.int64), pa.timestamp("us", tz="UTC"))
 
 
-def _number(rows: _Rows, ids: list[int], now: int) -> tuple[pa.Table, pa.Table]:
+def _number(
+    rows: _Rows, numbers: np.typing.NDArray[np.int64], now: int
+) -> tuple[pa.Table, pa.Table]:
     """Give abilities their ids and topics those of their abilities."""
     abilities = _table(
         rows.abilities,
@@ -223,7 +225,6 @@ def _number(rows: _Rows, ids: list[int], now: int) -> tuple[pa.Table, pa.Table]:
         ("user_id", "topic_id", "theta", "se", "run_id", "session_id", "effective_at",
          "n_responses"),
     )  # fmt: skip
-    numbers = np.array(ids, dtype=np.int64)
     place = (
         np.concatenate([block["ability"] for block in rows.topics])
         if rows.topics
@@ -242,7 +243,10 @@ def _number(rows: _Rows, ids: list[int], now: int) -> tuple[pa.Table, pa.Table]:
 
 
 def _retractions(
-    retracted: Sequence[WinnerKey], known: set[tuple[str, str]], ids: list[int], now: int
+    retracted: Sequence[WinnerKey],
+    known: set[tuple[str, str]],
+    ids: np.typing.NDArray[np.int64],
+    now: int,
 ) -> pa.Table:
     return pa.table(
         {

@@ -147,9 +147,7 @@ def write(
         abilities.clock(connection),
         lambda count: abilities.next_ids(connection, count),
     )
-    abilities.write_abilities(connection, change.abilities)
-    abilities.write_topic_abilities(connection, change.topics)
-    abilities.write_retractions(connection, change.retractions)
+    abilities.append(connection, change.abilities, change.topics, change.retractions)
     return (
         Tally(
             abilities=change.abilities.num_rows,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from irt_service.days import to_microseconds
-from irt_service.store.copying import copy_in
+from irt_service.store.copying import copy_csv_in, to_csv, unpack_int8
 
 TopicAbility = tuple[float, float, int]
 
@@ -102,13 +105,19 @@ def read_winners(connection: Connection, scope: Scope) -> dict[WinnerKey, Winner
     return winners
 
 
-def next_ids(connection: Connection, count: int) -> list[int]:
+def next_ids(connection: Connection, count: int) -> npt.NDArray[np.int64]:
     """Reserve ids, rising, of the sequence that abilities and retractions share."""
-    rows = connection.execute(
-        sa.text("select nextval('irt.mirt_ability_id_seq') from generate_series(1, :count)"),
+    packed: bytes = connection.execute(
+        sa.text(
+            """
+            select array_send(array(
+                select nextval('irt.mirt_ability_id_seq') from generate_series(1, :count)
+            ))
+            """
+        ),
         {"count": count},
-    )
-    return list(rows.scalars())
+    ).scalar_one()
+    return unpack_int8([packed])[1]
 
 
 def clock(connection: Connection) -> int:
@@ -131,16 +140,17 @@ def clock(connection: Connection) -> int:
     return to_microseconds(moment)
 
 
-def write_abilities(connection: Connection, rows: pa.Table) -> None:
-    """Append ability rows; columns named as in the table."""
-    copy_in(connection, "irt.mirt_ability", rows.column_names, rows)
-
-
-def write_topic_abilities(connection: Connection, rows: pa.Table) -> None:
-    """Append topic ability rows."""
-    copy_in(connection, "irt.mirt_topic_ability", rows.column_names, rows)
-
-
-def write_retractions(connection: Connection, rows: pa.Table) -> None:
-    """Append retractions."""
-    copy_in(connection, "irt.mirt_ability_retraction", rows.column_names, rows)
+def append(
+    connection: Connection, abilities: pa.Table, topics: pa.Table, retractions: pa.Table
+) -> None:
+    """Append rows of overall and topic abilities and of retractions; columns as in the tables."""
+    tables = {
+        "irt.mirt_ability": abilities,
+        "irt.mirt_topic_ability": topics,
+        "irt.mirt_ability_retraction": retractions,
+    }
+    # While the server takes one table in, the next is written out.
+    with ThreadPoolExecutor(1, thread_name_prefix="irt-csv") as ahead:
+        texts = [ahead.submit(to_csv, rows) for rows in tables.values()]
+        for (name, rows), csv in zip(tables.items(), texts, strict=True):
+            copy_csv_in(connection, name, rows.column_names, csv.result())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 from sqlalchemy.engine import Connection
 
@@ -27,10 +28,8 @@ def driver(connection: Connection) -> psycopg.Connection[tuple[Any, ...]]:
     return raw
 
 
-def copy_in(connection: Connection, table: str, columns: Sequence[str], rows: pa.Table) -> None:
-    """COPY an Arrow table into `table`; null stays null, an empty text stays an empty text."""
-    if rows.num_rows == 0:
-        return
+def to_csv(rows: pa.Table) -> memoryview:
+    """What COPY reads of an Arrow table: null stays null, an empty text stays an empty text."""
     buffer = io.BytesIO()
     # In one chunk: of a table with an empty one pyarrow 26 writes what lay in its buffer.
     pyarrow.csv.write_csv(
@@ -38,27 +37,42 @@ def copy_in(connection: Connection, table: str, columns: Sequence[str], rows: pa
         buffer,
         pyarrow.csv.WriteOptions(include_header=False, quoting_style="needed"),
     )
+    return buffer.getbuffer()
+
+
+def copy_in(connection: Connection, table: str, rows: pa.Table) -> None:
+    """COPY an Arrow table into `table`, whose columns have the same names."""
+    copy_csv_in(connection, table, rows.column_names, to_csv(rows))
+
+
+def copy_csv_in(
+    connection: Connection, table: str, columns: Sequence[str], csv: memoryview
+) -> None:
+    """COPY what `to_csv` made of an Arrow table into these columns of `table`."""
+    if len(csv) == 0:
+        return
     target = f"{table} ({', '.join(columns)})"
     with (
         driver(connection).cursor() as cursor,
         cursor.copy(f"copy {target} from stdin (format csv)".encode()) as copy,
     ):
-        copy.write(buffer.getbuffer())
+        copy.write(csv)
 
 
-def array_literal(values: Iterable[object]) -> str:
-    """PostgreSQL's text of an array of texts, numbers or moments; None is null.
+def array_literal(values: Sequence[object]) -> str:
+    """PostgreSQL's text of an array of texts, whole numbers or moments; None is null.
 
     The driver looks at every element with a pattern, which takes several times as long.
     """
-    return "{" + ",".join(map(_element, values)) + "}"
-
-
-def _element(value: object) -> str:
-    if value is None:
-        return "null"
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    texts = pa.array(values).cast(pa.string())
+    for character in ("\\", '"'):
+        texts = pc.replace_substring(texts, character, "\\" + character)
+    quoted = pc.binary_join_element_wise('"', texts, '"', "")
+    elements = pa.ListArray.from_arrays(
+        pa.array([0, len(quoted)], pa.int32()), pc.fill_null(quoted, "null")
+    )
+    literal: str = pc.binary_join(elements, ",")[0].as_py()
+    return "{" + literal + "}"
 
 
 def numbered(parameter: str, name: str) -> str:
@@ -87,7 +101,11 @@ def unpack_int8(packed: Sequence[bytes]) -> tuple[npt.NDArray[np.int64], npt.NDA
 def _unpack(
     packed: Sequence[bytes], element: np.dtype[Any], kind: np.dtype[Any]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[Any]]:
-    parts = [np.frombuffer(one, element, offset=_ARRAY_HEADER_BYTES)["value"] for one in packed]
+    # An empty array has no dimension, so its header ends earlier.
+    parts = [
+        np.frombuffer(one, element, offset=min(_ARRAY_HEADER_BYTES, len(one)))["value"]
+        for one in packed
+    ]
     sizes = np.array([len(part) for part in parts], dtype=np.int64)
     values = np.concatenate(parts).astype(kind) if parts else np.empty(0, kind)
     return sizes, values

@@ -47,7 +47,7 @@ def write_diagnosis(connection: Connection, run_id: str, diagnosis: Diagnosis) -
         ("item_drift", diagnosis.drift),
     ):
         rows = table.append_column("run_id", pa.array([run_id] * table.num_rows, pa.string()))
-        copy_in(connection, f"irt.{name}", rows.column_names, rows)
+        copy_in(connection, f"irt.{name}", rows)
 
 
 def read_groupings(connection: Connection) -> list[Grouping]:

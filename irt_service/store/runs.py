@@ -184,7 +184,7 @@ def write_items(connection: Connection, run_id: str, model: str, calibration: Ca
             "version": [run_id] * count,
         }
     )
-    copy_in(connection, "irt.mirt_item_params", rows.column_names, rows)
+    copy_in(connection, "irt.mirt_item_params", rows)
 
 
 def _letters(columns: dict[str, Any], names: tuple[str, ...], j: int) -> str:
@@ -208,7 +208,7 @@ def write_exclusions(connection: Connection, run_id: str, excluded: Sequence[Exc
             "n_responses": pa.array([one.n_responses for one in excluded], pa.int64()),
         }
     )
-    copy_in(connection, "irt.excluded_items", rows.column_names, rows)
+    copy_in(connection, "irt.excluded_items", rows)
 
 
 def read_run(connection: Connection, run_id: str) -> Row[Any]:
