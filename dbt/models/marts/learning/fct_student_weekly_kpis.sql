@@ -8,9 +8,11 @@ last_build as (
     where stg_ops__model_builds.model = 'fct_student_daily_kpis'
 ),
 
+-- Not from daily_kpis: PostgreSQL writes out a CTE that is read twice, every day of
+-- everybody, for whoever reads the week of one student.
 first_week as (
-    select {{ week_start('min(daily_kpis.kpi_date)') }} as week_start
-    from daily_kpis
+    select {{ week_start('min(kpi_days.kpi_date)') }} as week_start
+    from {{ ref('fct_student_daily_kpis') }} as kpi_days
 ),
 
 -- Weeks are joined by the day that stands for them, so that a reader of one week reads
