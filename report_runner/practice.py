@@ -3,19 +3,21 @@
 A success rate of about 70 % is hard enough to learn from and easy enough to keep going.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit
 
-from report_runner.records import ItemBank, Row
+from report_runner.records import NO_TOPIC, ItemBank, Row
 
 TARGET_PROBABILITY = 0.70
 PROBABILITY_TOLERANCE = 0.12
 TOPICS_RECOMMENDED = 3
 ITEMS_PER_TOPIC = 2
 _MINIMUM_GRADED_COUNT = 3
+# Fewer questions than this are a coincidence, however they went.
+MINIMUM_TELLING_COUNT = 5
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,11 @@ def choose_practice(
     ranked = candidates[np.argsort(distance[candidates], kind="stable")]
     ranked_codes = item_codes[ranked]
     known = {row["topic_id"]: row for row in topics}
-    names = (*codes, None)
-    # The code -1, of items without a topic, finds the last name.
-    order = sorted(
-        ((names[code], code) for code in np.unique(ranked_codes).tolist()),
-        key=lambda topic: _urgency(topic[0], known.get(topic[0])),
-    )[:TOPICS_RECOMMENDED]
+    order = _most_urgent(codes, known, set(ranked_codes.tolist()))
     return tuple(
         Practice(
             topic_id=topic_id,
-            is_weak=known.get(topic_id, {}).get("strength") == "weak",
+            is_weak=is_weak(known.get(topic_id)),
             correct_rate=_correct_rate(known.get(topic_id)),
             items=tuple(
                 PracticeItem(
@@ -86,17 +83,45 @@ def choose_practice(
     )
 
 
+def is_weak(row: Row | None) -> bool:
+    """Say whether a topic is a weak one, by enough questions to tell."""
+    return (
+        row is not None
+        and row["strength"] == "weak"
+        and int(row["graded_count"]) >= MINIMUM_TELLING_COUNT
+    )
+
+
 def _correct_rate(row: Row | None) -> float | None:
     if row is None or int(row["graded_count"]) < _MINIMUM_GRADED_COUNT:
         return None
     return int(row["correct_count"]) / int(row["graded_count"])
 
 
-def _urgency(topic_id: str | None, row: Row | None) -> tuple[int, float, str]:
-    """Weak topics first, then the lowest share correct, then topics not met lately."""
-    if topic_id is None:
-        return (3, 0.0, "")
-    rate = _correct_rate(row)
-    if row is not None and row["strength"] == "weak":
-        return (0, rate or 0.0, topic_id)
-    return (2, 0.0, topic_id) if rate is None else (1, rate, topic_id)
+def _most_urgent(
+    codes: Mapping[str, int], known: Mapping[str | None, Row], available: Set[int]
+) -> list[tuple[str | None, int]]:
+    """Return topics with their codes: weak ones, then the lowest share correct, then others.
+
+    Others are those not met lately, in the order of their codes; last comes what has no topic.
+    """
+    urgent = []
+    for topic_id, row in known.items():
+        code = codes.get(topic_id, NO_TOPIC) if topic_id is not None else NO_TOPIC
+        rate = _correct_rate(row)
+        if code == NO_TOPIC or code not in available:
+            continue
+        if is_weak(row):
+            urgent.append((0, rate or 0.0, topic_id, code))
+        elif rate is not None:
+            urgent.append((1, rate, topic_id, code))
+    chosen = [(topic_id, code) for _rank, _rate, topic_id, code in sorted(urgent)]
+    met = {code for _topic, code in chosen}
+    for topic_id, code in codes.items():
+        if len(chosen) >= TOPICS_RECOMMENDED:
+            break
+        if code in available and code not in met:
+            chosen.append((topic_id, code))
+    if NO_TOPIC in available:
+        chosen.append((None, NO_TOPIC))
+    return chosen[:TOPICS_RECOMMENDED]

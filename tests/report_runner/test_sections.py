@@ -99,6 +99,14 @@ def test_a_topic_stands_out_from_five_questions_on(
     assert report.headline == headline
 
 
+@pytest.mark.parametrize(("count", "is_weak"), [(4, False), (5, True)])
+def test_practice_calls_a_topic_weak_only_where_the_page_does(count: int, is_weak: bool) -> None:
+    topics = [topic_row("t", count, 1, strength="weak")]
+    report = build_report(record(topics=topics), THIS_WEEK, bank([("item", "t", -0.4)]))
+    assert [topic.strength == "weak" for topic in report.topics] == [is_weak]
+    assert [practice.is_weak for practice in report.practice] == [is_weak]
+
+
 @pytest.mark.parametrize(("count", "headline"), [(None, "steady"), (4, "steady"), (5, "recovery")])
 def test_recovery_makes_the_headline_from_five_questions_on(
     count: int | None, headline: str
