@@ -17,10 +17,22 @@ from report_runner.text import Noun
 
 LANGUAGES = ("ko", "en")
 
+# Beyond this a product with a power of ten may be off by more than the distance to a half.
+_HALF, _NEAR_HALF, _EXACT = 0.5, 1e-6, 1e9
 
-def half_up(value: float, places: int = 0) -> Decimal:
-    """Return `value` rounded as people round: a half goes away from zero."""
-    return Decimal(repr(value)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP) + 0
+
+def half_up(value: float, places: int = 0) -> int:
+    """Return `value` times 10 to the power of `places`, rounded as people round.
+
+    A half goes away from zero, by the decimal number that is written, not by the binary one.
+    """
+    scaled = abs(value) * 10.0**places
+    whole = int(scaled)
+    rest = scaled - whole
+    if abs(rest - _HALF) < _NEAR_HALF or scaled > _EXACT:
+        return int(Decimal(repr(value)).scaleb(places).quantize(Decimal(1), ROUND_HALF_UP))
+    rounded = whole + (rest > _HALF)
+    return -rounded if value < 0 else rounded
 
 
 class Language:
@@ -57,6 +69,8 @@ class Language:
         plural. Raises TemplateError for a key or a value the catalogue does not know.
         """
         message = self.messages.get(key)
+        if not values and isinstance(message, str) and "{" not in message:
+            return message
         if message is None:
             raise TemplateError(f"no message {key!r} in languages/{self.code}.toml")
         if not isinstance(message, str):
@@ -73,15 +87,16 @@ class Language:
             ) from error
 
     def _number(self, value: float) -> str:
-        return self._grouped(int(half_up(value)))
+        return self._grouped(half_up(value))
 
     def _percent(self, value: float) -> str:
-        return self._grouped(int(half_up(value, places=2) * 100)) + self.percent_sign
+        return self._grouped(half_up(value, places=2)) + self.percent_sign
 
     def _signed(self, value: float) -> str:
         rounded = half_up(value, places=2)
         sign = "+" if rounded >= 0 else "\N{MINUS SIGN}"
-        return sign + f"{abs(rounded):.2f}".replace(".", self.decimal_sign)
+        whole, hundredths = divmod(abs(rounded), 100)
+        return f"{sign}{whole}{self.decimal_sign}{hundredths:02d}"
 
     def _grouped(self, value: int) -> str:
         # Babel's symbols without Babel's parsing of a pattern for every number.

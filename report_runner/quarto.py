@@ -56,7 +56,7 @@ def fill_source(name: str, code: str, folder: Path, **values: Any) -> str:
             return Markup(f'![]({file.name}){{fig-alt="{described}"}}')  # noqa: S704  escaped
         return Markup(markdown_text(clean_text(str(value))))  # noqa: S704  escaped
 
-    environment = template_environment(text, autoescape=False)
+    environment = template_environment(text, trim_blocks=False)
     return environment.from_string(quarto_source(name, code)).render(**values)
 
 

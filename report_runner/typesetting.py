@@ -102,7 +102,7 @@ def _template(source: str, *, simple: bool = False) -> Template:
 
 def typst_environment(*, simple: bool = False) -> Environment:
     """Return the environment in which compiled Typst templates are filled."""
-    return template_environment(simple_typst_text if simple else typst_text, autoescape=False)
+    return template_environment(simple_typst_text if simple else typst_text, trim_blocks=False)
 
 
 @lru_cache(maxsize=16384)

@@ -2,7 +2,9 @@
 
 import re
 from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
 
+import numpy as np
 import pytest
 
 from report_runner.catalogue import LANGUAGES, Language, half_up, language
@@ -57,6 +59,11 @@ def test_numbers_are_rounded_as_people_round() -> None:
     ]  # fmt: skip
     assert korean.number(12344.5) == "12,345"
     assert str(half_up(-0.4)) == "0"
+    values = list(np.random.default_rng(7).uniform(-3, 3, 300))
+    values += [value / 8 for value in range(-20, 20)] + [1.005, 2.675, 1e15 + 0.5, -1e12]
+    for value in values:
+        exact = Decimal(repr(float(value))).quantize(Decimal("0.01"), ROUND_HALF_UP)
+        assert half_up(float(value), places=2) == exact * 100
 
 
 def test_dates_are_written_as_the_language_writes_them() -> None:
