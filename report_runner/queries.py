@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
 import numpy as np
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 
-from report_runner.records import ItemBank, StudentInputs, Week
+from report_runner.records import ITEM_SEPARATOR, ItemBank, StudentInputs, Week, escaped
 
 TREND_WEEKS = 12
 RECENT_DAYS = 28
@@ -43,124 +43,84 @@ _STUDENTS = text(
     """
 )
 
-# Each statement gives a student's rows as one JSON text, in a stable order: the texts are the
-# inputs of the content hash, and are taken apart only where a report has to be made.
-_PARTS: Mapping[str, TextClause] = {
-    "profile": text(
-        """
-        select
-            student_id,
-            cast(json_build_array(
-                json_build_array(display_name, locale, grade, classroom_name, report_formats)
-            ) as text)
+# Each statement gives lines of the wire's text format, a student's id first, in a stable order.
+# The lines are the inputs of the content hash, and are taken apart only where a report has to
+# be made: COPY spares both sides the types of what nobody looks at. Weeks are named one by one,
+# because an index that begins with the week finds a student's only then.
+_PARTS: Mapping[str, str] = {
+    "profile": """
+        select student_id, display_name, locale, grade, classroom_name, report_formats
         from analytics.dim_students
-        where student_id = any(:student_ids)
-        """
-    ),
-    "weeks": text(
-        """
+        where student_id = any(%(student_ids)s)
+        """,
+    "weeks": """
         select
-            student_id,
-            cast(json_agg(json_build_array(
-                week_start, as_of_date, is_complete, improvement_index, improvement_basis,
-                time_efficiency, recovery_rate, engagement, goal_probability, theta,
-                standard_error, run_id
-            ) order by week_start) as text)
+            student_id, week_start, as_of_date, is_complete, improvement_index,
+            improvement_basis, time_efficiency, recovery_rate, engagement, goal_probability,
+            theta, standard_error, run_id
         from analytics.fct_student_weekly_kpis
-        where student_id = any(:student_ids) and week_start between :first_week and :week_start
-        group by student_id
-        """
-    ),
-    "detail": text(
-        """
+        where student_id = any(%(student_ids)s) and week_start = any(%(weeks)s)
+        order by student_id, week_start
+        """,
+    "detail": """
         select
-            student_id,
-            cast(json_build_array(json_build_array(
-                goal_topic_id, goal_target_theta, goal_target_date, median_time_recent_ms,
-                median_time_previous_ms, recovery_attempt_count
-            )) as text)
+            student_id, goal_topic_id, goal_target_theta, goal_target_date,
+            median_time_recent_ms, median_time_previous_ms, recovery_attempt_count
         from analytics.fct_student_daily_kpis
-        where student_id = any(:student_ids) and kpi_date = :as_of_date
-        """
-    ),
-    "activity": text(
-        """
-        with weeks as (
-            select
-                student_id,
-                attempt_date - (cast(extract(isodow from attempt_date) as int) - 1) as week_start,
-                count(*) as attempt_count,
-                count(is_correct) as graded_count,
-                count(*) filter (where is_correct) as correct_count,
-                count(distinct attempt_date) as day_count
-            from analytics.fct_attempts
-            where
-                student_id = any(:student_ids)
-                and attempt_date between :first_week and :as_of_date
-            group by student_id, week_start
-        )
-
+        where student_id = any(%(student_ids)s) and kpi_date = %(as_of_date)s
+        """,
+    # One pass over the attempts: days are the bits of a number, items are put into order later.
+    "attempts": """
         select
             student_id,
-            cast(json_agg(json_build_array(
-                week_start, attempt_count, graded_count, correct_count, day_count
-            ) order by week_start) as text)
-        from weeks
-        group by student_id
-        """
-    ),
-    "topics": text(
-        """
-        with topics as (
-            select
-                student_id,
-                topic_id,
-                sum(attempt_count) as attempt_count,
-                sum(graded_count) as graded_count,
-                sum(correct_count) as correct_count,
-                (array_agg(strength order by feature_date desc))[1] as strength,
-                (array_agg(theta_estimate order by feature_date desc))[1] as theta,
-                (array_agg(theta_basis order by feature_date desc))[1] as theta_basis
-            from analytics.fct_topic_daily_features
-            where
-                student_id = any(:student_ids)
-                and feature_date between :recent_from and :as_of_date
-                and topic_id is not null
-            group by student_id, topic_id
-        )
-
-        select
-            student_id,
-            cast(json_agg(json_build_array(
-                topic_id, attempt_count, graded_count, correct_count, strength, theta, theta_basis
-            ) order by topic_id) as text)
-        from topics
-        group by student_id
-        """
-    ),
-    "goals": text(
-        """
-        select
-            student_id,
-            cast(json_agg(json_build_array(
-                topic_id, target_theta, target_date, priority, theta, standard_error, basis,
-                probability, is_primary
-            ) order by is_primary desc, priority desc, target_date nulls last, topic_id) as text)
-        from analytics.fct_goal_probability
-        where student_id = any(:student_ids) and kpi_date = :as_of_date
-        group by student_id
-        """
-    ),
-    "seen": text(
-        """
-        select student_id, cast(json_agg(distinct item_id order by item_id) as text)
+            count(is_correct),
+            count(*) filter (where attempt_date >= %(week_start)s),
+            count(is_correct) filter (where attempt_date >= %(week_start)s),
+            count(*) filter (where is_correct and attempt_date >= %(week_start)s),
+            coalesce(
+                bit_or(1 << (attempt_date - %(week_start)s))
+                    filter (where attempt_date >= %(week_start)s),
+                0
+            ),
+            count(*) filter (where attempt_date between %(week_before)s and %(day_before)s),
+            count(is_correct) filter (
+                where attempt_date between %(week_before)s and %(day_before)s
+            ),
+            count(*) filter (
+                where is_correct and attempt_date between %(week_before)s and %(day_before)s
+            ),
+            coalesce(
+                bit_or(1 << (attempt_date - %(week_before)s))
+                    filter (where attempt_date between %(week_before)s and %(day_before)s),
+                0
+            ),
+            string_agg(item_id, %(separator)s) filter (where attempt_date >= %(recent_from)s)
         from analytics.fct_attempts
         where
-            student_id = any(:student_ids)
-            and attempt_date between :recent_from and :as_of_date
+            student_id = any(%(student_ids)s)
+            and attempt_date between %(first_week)s and %(as_of_date)s
         group by student_id
-        """
-    ),
+        """,
+    "topics": """
+        select
+            student_id, topic_id, attempt_count, graded_count, correct_count, strength,
+            theta_estimate, theta_basis
+        from analytics.fct_topic_daily_features
+        where
+            student_id = any(%(student_ids)s)
+            and feature_date between %(recent_from)s and %(as_of_date)s
+            and topic_id is not null
+        order by student_id, topic_id, feature_date
+        """,
+    "goals": """
+        select
+            student_id, topic_id, target_theta, target_date, priority, theta, standard_error,
+            basis, probability, is_primary
+        from analytics.fct_goal_probability
+        where student_id = any(%(student_ids)s) and kpi_date = %(as_of_date)s
+        order by
+            student_id, is_primary desc, priority desc, target_date nulls last, topic_id
+        """,
 }
 
 _BANK = text(
@@ -197,18 +157,36 @@ def read_inputs(
     connection: Connection, week: Week, student_ids: Sequence[str]
 ) -> list[StudentInputs]:
     """Return the raw inputs of `student_ids`, in their order, in a handful of statements."""
+    first_week = week.week_start - timedelta(weeks=TREND_WEEKS - 1)
     parameters = {
         "student_ids": list(student_ids),
         "week_start": week.week_start,
-        "first_week": week.week_start - timedelta(weeks=TREND_WEEKS - 1),
+        "week_before": week.week_start - timedelta(days=7),
+        "day_before": week.week_start - timedelta(days=1),
+        "first_week": first_week,
+        "weeks": [first_week + timedelta(weeks=number) for number in range(TREND_WEEKS)],
         "as_of_date": week.as_of_date,
         "recent_from": week.as_of_date - timedelta(days=RECENT_DAYS - 1),
+        "separator": ITEM_SEPARATOR,
     }
-    found: dict[str, dict[str, str]] = {student_id: {} for student_id in student_ids}
-    for name, statement in _PARTS.items():
-        for row in connection.execute(statement, parameters):
-            found[row[0]][name] = row[1]
-    return [StudentInputs(student_id, parts) for student_id, parts in found.items()]
+    parts: dict[str, dict[bytes, bytes]] = {}
+    driver = connection.connection.driver_connection
+    if driver is None:
+        raise RuntimeError("the connection is closed")
+    with driver.cursor() as cursor:
+        for name, statement in _PARTS.items():
+            lines: dict[bytes, bytes] = {}
+            with cursor.copy(f"copy ({statement}) to stdout", parameters) as copy:
+                for line in copy:
+                    student, _tab, row = bytes(line).partition(b"\t")
+                    before = lines.get(student)
+                    lines[student] = row if before is None else before + row
+            parts[name] = lines
+    return [
+        StudentInputs(student_id, {name: rows.get(key, b"") for name, rows in parts.items()})
+        for student_id in student_ids
+        for key in (escaped(student_id),)
+    ]
 
 
 def read_item_bank(connection: Connection) -> ItemBank:

@@ -6,9 +6,10 @@ changes, and only then.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Row = Mapping[str, Any]
+# The number of what has no topic; as an index it finds the last place.
+NO_TOPIC = -1
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class StudentRecord:
     """Rows of the marts about one student and one week.
 
     `weeks` holds one row per week of the trend, oldest first, the reported week last;
-    `activity` counts attempts per week; `topics` covers the recent-28 window; `goals` and
+    `activity` counts attempts of the reported week and of the one before, `graded_count` the
+    graded ones of all weeks of the trend; `topics` covers the recent-28 window; `goals` and
     `detail` are as of the week's last day; `seen_items` were attempted in that window.
     """
 
@@ -41,97 +45,157 @@ class StudentRecord:
     weeks: Sequence[Row]
     detail: Row
     activity: Mapping[date, Row]
+    graded_count: int
     topics: Sequence[Row]
     goals: Sequence[Row]
     seen_items: frozenset[str]
 
 
-# The columns of each part of the inputs, in the order of the statement that reads it.
-_COLUMNS = {
-    "profile": ("display_name", "locale", "grade", "classroom_name", "report_formats"),
-    "weeks": (
-        "week_start", "as_of_date", "is_complete", "improvement_index", "improvement_basis",
-        "time_efficiency", "recovery_rate", "engagement", "goal_probability", "theta",
-        "standard_error", "run_id",
-    ),
-    "detail": (
-        "goal_topic_id", "goal_target_theta", "goal_target_date", "median_time_recent_ms",
-        "median_time_previous_ms", "recovery_attempt_count",
-    ),
-    "activity": ("week_start", "attempt_count", "graded_count", "correct_count", "day_count"),
-    "topics": (
-        "topic_id", "attempt_count", "graded_count", "correct_count", "strength", "theta",
-        "theta_basis",
-    ),
-    "goals": (
-        "topic_id", "target_theta", "target_date", "priority", "theta", "standard_error", "basis",
-        "probability", "is_primary",
-    ),
+Reader = Callable[[str], Any]
+
+# The columns of each part of the inputs, in the order of the statement that reads it, and how
+# their text is read; a column without a reader is text.
+_COLUMNS: Mapping[str, Mapping[str, Reader]] = {
+    "profile": {
+        "display_name": str, "locale": str, "grade": str, "classroom_name": str,
+        "report_formats": json.loads,
+    },
+    "weeks": {
+        "week_start": date.fromisoformat, "as_of_date": date.fromisoformat,
+        "is_complete": "t".__eq__, "improvement_index": float, "improvement_basis": str,
+        "time_efficiency": float, "recovery_rate": float, "engagement": float,
+        "goal_probability": float, "theta": float, "standard_error": float, "run_id": str,
+    },
+    "detail": {
+        "goal_topic_id": str, "goal_target_theta": float,
+        "goal_target_date": date.fromisoformat, "median_time_recent_ms": float,
+        "median_time_previous_ms": float, "recovery_attempt_count": int,
+    },
+    "attempts": {
+        "graded_total": int, "attempt_count": int, "graded_count": int, "correct_count": int,
+        "days": int, "attempt_count_before": int, "graded_count_before": int,
+        "correct_count_before": int, "days_before": int, "items": str,
+    },
+    "topics": {
+        "topic_id": str, "attempt_count": int, "graded_count": int, "correct_count": int,
+        "strength": str, "theta": float, "theta_basis": str,
+    },
+    "goals": {
+        "topic_id": str, "target_theta": float, "target_date": date.fromisoformat,
+        "priority": int, "theta": float, "standard_error": float, "basis": str,
+        "probability": float, "is_primary": "t".__eq__,
+    },
 }  # fmt: skip
-_DATES = frozenset({"week_start", "as_of_date", "goal_target_date", "target_date"})
-# JSON writes 1.0 as 1, and what is no number as text.
-_FLOATS = frozenset(
-    {"improvement_index", "time_efficiency", "recovery_rate", "engagement", "goal_probability"}
-    | {"theta", "standard_error", "goal_target_theta", "target_theta", "probability"}
-    | {"median_time_recent_ms", "median_time_previous_ms"}
-)
+_COUNTS = ("attempt_count", "graded_count", "correct_count")
+# An id that contains it would only be recommended once more.
+ITEM_SEPARATOR = "\x1f"
+_NULL = "\\N"
+_ESCAPE = re.compile(r"\\([bfnrtv\\])")
+_ESCAPED = re.compile(r"[\b\f\n\r\t\v\\]")
+_LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
+_LETTER_OF = {character: letter for letter, character in _LETTERS.items()}
+
+
+def escaped(value: str) -> bytes:
+    """Return `value` as PostgreSQL writes it in the text format of COPY."""
+    return _ESCAPED.sub(lambda match: "\\" + _LETTER_OF[match[0]], value).encode()
 
 
 @dataclass(frozen=True)
 class StudentInputs:
-    """One student's rows as the database wrote them, a JSON text per part."""
+    """One student's rows as the database wrote them: lines of COPY's text format per part."""
 
     student_id: str
-    parts: Mapping[str, str]
+    parts: Mapping[str, bytes]
+
+    @cached_property
+    def profile(self) -> Row:
+        """Return the student's profile, empty without one."""
+        rows = self._rows("profile")
+        return rows[0] if rows else {}
 
     @property
     def locale(self) -> str:
         """Return the locale of the student's profile, empty without one."""
-        rows = self._rows("profile")
-        return str(rows[0]["locale"] or "") if rows else ""
+        return self.profile.get("locale") or ""
 
     @property
     def formats(self) -> tuple[str, ...]:
         """Return the formats in which the student gets reports; empty when every one will do."""
-        rows = self._rows("profile")
-        asked = rows[0]["report_formats"] if rows else None
+        asked = self.profile.get("report_formats")
         return tuple(str(name) for name in asked) if isinstance(asked, list) else ()
 
     def digest(self, *context: str) -> str:
         """Return a hash of every part and of `context`; no clock is among them."""
-        texts = [*context, self.student_id]
-        for name in (*_COLUMNS, "seen"):
-            texts.append(self.parts.get(name, ""))
-        return hashlib.sha256("\x1e".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+        digest = hashlib.sha256("\x1e".join((*context, self.student_id, "")).encode())
+        digest.update(self._rows_digest)
+        return digest.hexdigest()
 
-    def record(self) -> StudentRecord:
-        """Take the texts apart."""
-        first: list[Row] = [{}]
+    @cached_property
+    def _rows_digest(self) -> bytes:
+        digest = hashlib.sha256()
+        for name in _COLUMNS:
+            rows = self.parts[name]
+            if name == "attempts":
+                # The database gives items in any order, each as often as it was answered.
+                counts, _tab, items = rows.rpartition(b"\t")
+                separator = ITEM_SEPARATOR.encode()
+                distinct = sorted(set(items.rstrip(b"\n").split(separator)))
+                rows = counts + b"\t" + separator.join(distinct)
+            digest.update(rows + b"\x1e")
+        return digest.digest()
+
+    def record(self, week: Week) -> StudentRecord:
+        """Take the lines apart."""
+        detail, attempts = ((self._rows(name) or [{}])[0] for name in ("detail", "attempts"))
+        activity = {}
+        for monday, suffix in (
+            (week.week_start, ""),
+            (week.week_start - timedelta(days=7), "_before"),
+        ):
+            if attempts.get(f"attempt_count{suffix}"):
+                activity[monday] = {
+                    **{name: attempts[name + suffix] for name in _COUNTS},
+                    "day_count": attempts[f"days{suffix}"].bit_count(),
+                }
         return StudentRecord(
             student_id=self.student_id,
-            profile=(self._rows("profile") or first)[0],
+            profile=self.profile,
             weeks=self._rows("weeks"),
-            detail=(self._rows("detail") or first)[0],
-            activity={row["week_start"]: row for row in self._rows("activity")},
-            topics=self._rows("topics"),
+            detail=detail,
+            activity=activity,
+            graded_count=attempts.get("graded_total", 0),
+            topics=_summed(self._rows("topics")),
             goals=self._rows("goals"),
-            seen_items=frozenset(json.loads(self.parts.get("seen", "[]"))),
+            seen_items=frozenset((attempts.get("items") or "").split(ITEM_SEPARATOR)),
         )
 
     def _rows(self, name: str) -> list[Row]:
         columns = _COLUMNS[name]
         return [
-            {column: _value(column, value) for column, value in zip(columns, row, strict=True)}
-            for row in json.loads(self.parts.get(name, "[]"))
+            {
+                column: None if value == _NULL else read(_unescaped(value))
+                for (column, read), value in zip(columns.items(), line.split("\t"), strict=True)
+            }
+            for line in self.parts[name].decode().split("\n")[:-1]
         ]
 
 
-def _value(column: str, value: Any) -> Any:
-    if value is None:
-        return None
-    if column in _DATES:
-        return date.fromisoformat(value)
-    return float(value) if column in _FLOATS else value
+def _unescaped(value: str) -> str:
+    if "\\" not in value:
+        return value
+    return _ESCAPE.sub(lambda match: _LETTERS[match[1]], value)
+
+
+def _summed(days: Sequence[Row]) -> list[Row]:
+    """Return one row per topic: counts of all its days, everything else of the last."""
+    topics: dict[str, dict[str, Any]] = {}
+    for row in days:
+        before = topics.get(row["topic_id"])
+        topics[row["topic_id"]] = {**row} if before is None else {
+            **row, **{name: before[name] + row[name] for name in _COUNTS}
+        }  # fmt: skip
+    return list(topics.values())
 
 
 @dataclass(frozen=True)
@@ -148,12 +212,10 @@ class ItemBank:
 
     @cached_property
     def topic_codes(self) -> tuple[dict[str, int], NDArray[np.int64]]:
-        """Return a number per topic and the number of each item's topic (-1 without one)."""
-        codes: dict[str, int] = {}
-        for topic_id in self.topic_ids:
-            if topic_id is not None:
-                codes.setdefault(topic_id, len(codes))
-        numbers = [-1 if topic is None else codes[topic] for topic in self.topic_ids]
+        """Return a number per topic, in their order, and the number of each item's topic."""
+        named = sorted({topic_id for topic_id in self.topic_ids if topic_id is not None})
+        codes = {topic_id: number for number, topic_id in enumerate(named)}
+        numbers = [NO_TOPIC if topic is None else codes[topic] for topic in self.topic_ids]
         return codes, np.asarray(numbers, dtype=np.int64)
 
     @cached_property

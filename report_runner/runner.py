@@ -18,8 +18,8 @@ from report_runner.store import Store, open_store
 from report_runner.weekly import Outcome, WeeklyJob, write_chunk
 from warehouse.database import create_engine
 
-# Small enough that a kill costs a second's work, large enough that reads are in bulk.
-CHUNK_SIZE = 200
+# Reads are in bulk, and the last chunks keep every process busy.
+CHUNK_MOST, CHUNK_LEAST, CHUNKS_PER_PROCESS = 500, 50, 8
 # A further process pays for its start from about this many students on.
 STUDENTS_PER_PROCESS = 1500
 _WATCH_SECONDS = 0.5
@@ -38,12 +38,12 @@ def run_weekly(
     progress: Callable[[Outcome, int], None] = lambda _outcome, _done: None,
 ) -> Outcome:
     """Write the reports of all `student_ids` at `place`; return what became of them."""
-    chunks = [
-        student_ids[start : start + CHUNK_SIZE] for start in range(0, len(student_ids), CHUNK_SIZE)
-    ]
     if processes is None:
         useful = math.ceil(len(student_ids) / STUDENTS_PER_PROCESS)
         processes = max(1, min(os.cpu_count() or 1, useful))
+    share = math.ceil(len(student_ids) / (processes * CHUNKS_PER_PROCESS))
+    size = min(max(share, CHUNK_LEAST), CHUNK_MOST)
+    chunks = [student_ids[start : start + size] for start in range(0, len(student_ids), size)]
     total, done = Outcome(), 0
     for outcome, count in (
         _one_process(engine, place, job, bank, chunks)

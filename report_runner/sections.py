@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from typing import Any, Literal
 
 from report_runner.errors import ReportDataError
-from report_runner.practice import Practice, choose_practice
+from report_runner.practice import MINIMUM_TELLING_COUNT, Practice, choose_practice
 from report_runner.records import ItemBank, Row, StudentRecord, Week
 
 DISPLAY_CENTRE = 500.0
@@ -20,8 +20,6 @@ DISPLAY_POINTS_PER_THETA = 100.0
 # Below this many graded questions in the trend's weeks a report says only what was done.
 MINIMUM_GRADED_COUNT = 10
 MINIMUM_TOPIC_GRADED_COUNT = 3
-# Fewer questions than this are a coincidence, however well they went.
-MINIMUM_TELLING_COUNT = 5
 TOPICS_SHOWN = 8
 CHANGE_WEEKS = 4
 
@@ -154,7 +152,7 @@ def build_report(record: StudentRecord, week: Week, bank: ItemBank) -> StudentRe
         raise ReportDataError("no row in fct_student_weekly_kpis for this week")
     now: Row = record.weeks[-1]
     before = _week_before(record, week)
-    total = sum(int(row["graded_count"]) for row in record.activity.values())
+    total = record.graded_count
     is_short = total < MINIMUM_GRADED_COUNT
     activity = _activity(record, week.week_start)
     score = None if is_short else _score(record)

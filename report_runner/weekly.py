@@ -23,6 +23,8 @@ from report_runner.wording import say
 TEMPLATE = "weekly_report"
 FORMATS = ("html", "pdf")
 RENDERERS = ("compiled", "quarto")
+# Small enough that a kill costs a second's work.
+RECORDED_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
@@ -65,21 +67,54 @@ def write_chunk(
         students = queries.read_inputs(connection, job.week, student_ids)
         stored = artifacts.read_artifacts(connection, job.week, student_ids)
     outcome = Outcome()
+    changed = []
+    for inputs in students:
+        try:
+            formats = choose_formats(inputs.formats, job)
+            stale = _find_stale(store, job, bank, inputs, formats, stored)
+        except (OSError, StoreError):
+            raise
+        except Exception as error:  # noqa: BLE001  recorded; the other students go on
+            outcome.failures[inputs.student_id] = f"{type(error).__name__}: {error}"
+            continue
+        outcome.unchanged += len(formats) - len(stale)
+        if stale:
+            changed.append((inputs, stale))
+    for start in range(0, len(changed), RECORDED_AT_ONCE):
+        batch = changed[start : start + RECORDED_AT_ONCE]
+        outcome.add(_write_batch(engine, store, job, bank, batch))
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Stale:
+    """A format in which a student's report has to be written, and why it will not be again."""
+
+    file_format: str
+    key: str
+    content_hash: str
+
+
+def _write_batch(
+    engine: Engine,
+    store: Store,
+    job: WeeklyJob,
+    bank: ItemBank,
+    batch: Sequence[tuple[StudentInputs, Sequence[_Stale]]],
+) -> Outcome:
+    outcome = Outcome()
     uploads = Uploads(store)
     try:
-        for inputs in students:
+        for inputs, stale in batch:
             try:
-                made = _make_reports(store, job, bank, inputs, stored)
-            except (OSError, StoreError):
-                raise
+                made = _make_reports(job, bank, inputs, stale)
             except Exception as error:  # noqa: BLE001  recorded; the other students go on
                 outcome.failures[inputs.student_id] = f"{type(error).__name__}: {error}"
                 continue
-            outcome.unchanged += len(choose_formats(inputs.formats, job)) - len(made)
             for artifact, document in made:
                 uploads.add(artifact, document)
     finally:
-        # Whatever ended the chunk, what is in the store is recorded.
+        # Whatever ended the batch, what is in the store is recorded.
         with uploads.finished() as present, engine.begin() as connection:
             artifacts.save_artifacts(connection, present)
         outcome.written += len(present)
@@ -107,16 +142,17 @@ def content_hash(
     return inputs.digest(file_format, language, version, bank.fingerprint, repr(job.week))
 
 
-def _make_reports(
+def _find_stale(
     store: Store,
     job: WeeklyJob,
     bank: ItemBank,
     inputs: StudentInputs,
+    formats: Sequence[str],
     stored: dict[tuple[str, str], Artifact],
-) -> list[tuple[Artifact, bytes]]:
+) -> list[_Stale]:
     language = choose_language(inputs.locale, job)
-    changed = []
-    for file_format in choose_formats(inputs.formats, job):
+    stale = []
+    for file_format in formats:
         digest = content_hash(inputs, job, bank, language, file_format)
         key = report_key(inputs.student_id, job.week.week_start, file_format)
         before = stored.get((inputs.student_id, file_format))
@@ -126,23 +162,28 @@ def _make_reports(
             or before.object_key != key
             or not store.holds(key, before.size_bytes)
         ):
-            changed.append((file_format, digest, key))
-    if not changed:
-        return []
-    report = build_report(inputs.record(), job.week, bank)
+            stale.append(_Stale(file_format, key, digest))
+    return stale
+
+
+def _make_reports(
+    job: WeeklyJob, bank: ItemBank, inputs: StudentInputs, stale: Sequence[_Stale]
+) -> list[tuple[Artifact, bytes]]:
+    language = choose_language(inputs.locale, job)
+    report = build_report(inputs.record(job.week), job.week, bank)
     words = say(report, catalogue.language(language))
     made = []
-    for file_format, digest, key in changed:
-        document = _render(job, language, file_format, words)
+    for part in stale:
+        document = _render(job, language, part.file_format, words)
         artifact = Artifact(
             student_id=inputs.student_id,
             week_start=job.week.week_start,
-            format=file_format,
-            object_key=key,
+            format=part.file_format,
+            object_key=part.key,
             size_bytes=len(document),
             sha256=hashlib.sha256(document).hexdigest(),
-            content_hash=digest,
-            template_version=template_version(TEMPLATE, language, file_format),
+            content_hash=part.content_hash,
+            template_version=template_version(TEMPLATE, language, part.file_format),
             language=language,
             run_id=report.run_id,
         )

@@ -83,6 +83,7 @@ def record(
         weeks=[week_row()] if weeks is None else weeks,
         detail={"goal_target_theta": 0.0} if detail is None else detail,
         activity={WEEK: activity} if graded_count else {},
+        graded_count=graded_count,
         topics=topics,
         goals=goals,
         seen_items=seen_items,

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from report_runner import queries
 from report_runner.cli import main
@@ -99,13 +100,38 @@ def test_one_students_failure_is_recorded_and_the_others_are_finished(
     assert row["rows"] == 0
 
 
+def test_whatever_stands_in_a_column_comes_back_from_the_database(marts: Database) -> None:
+    student_id, name = "a\tb\\N\nc", "\\N \x85\u2028\x1c\t\\t\b\v{}"
+    with marts.engine.begin() as connection:
+        clone_student(connection, "rich", 1)
+        for table in ("dim_students", "fct_student_weekly_kpis", "fct_attempts"):
+            student = sa.table(table, sa.column("student_id"), schema="analytics")
+            mine = student.c.student_id == "rich-00000"
+            connection.execute(student.update().where(mine).values(student_id=student_id))
+        connection.execute(
+            sa.text("update analytics.dim_students set display_name = :name, grade = ''"),
+            {"name": name},
+        )
+        week = queries.read_week(connection, None)
+        assert week is not None
+        (inputs,) = queries.read_inputs(connection, week, [student_id])
+        (plain,) = queries.read_inputs(connection, week, ["rich"])
+    record, like = inputs.record(week), plain.record(week)
+    assert (record.profile["display_name"], record.profile["grade"]) == (name, "")
+    assert record.profile["report_formats"] is None
+    assert (record.weeks, record.activity, record.seen_items) == (
+        like.weeks, like.activity, like.seen_items,
+    )  # fmt: skip
+    assert record.goals == []
+
+
 def test_several_processes_write_what_one_writes(marts: Database, tmp_path: Path) -> None:
     with marts.engine.begin() as connection:
         clone_student(connection, "rich", 450)
     done: list[int] = []
     outcome = run(marts, tmp_path, processes=2, progress=lambda _outcome, count: done.append(count))
     total = len(STUDENTS) + 450
-    assert (outcome.written, done[-1], len(done)) == (total, total, 3)
+    assert (outcome.written, done[-1], len(done)) == (total, total, 10)
     contents = {path.read_bytes() for path in tmp_path.glob("reports/rich*/*/report.html")}
     assert len(contents) == 1
     assert run(marts, tmp_path, processes=1) == Outcome(written=0, unchanged=total)
