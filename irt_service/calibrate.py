@@ -68,7 +68,7 @@ def read_input(connection: Connection, request: Request, settings: Settings) -> 
     """
     source.require_marts(connection)
     not_answered = request.not_answered or settings.not_answered
-    bank = source.Bank.parse(request.bank, not_answered)
+    bank = source.Bank.parse(request.bank, not_answered).without_erased(connection)
     as_of = request.as_of or source.last_built_day(connection)
     if as_of is None:
         raise InsufficientDataError(

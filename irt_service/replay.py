@@ -15,7 +15,7 @@ from irt_service.in_force import Span
 from irt_service.live import read_given
 from irt_service.scorer import NOTHING_USABLE, Scorer, Tally, write
 from irt_service.sessions import NO_ATTEMPT, Histories, SessionAbilities
-from irt_service.store import deliveries, marts, publications
+from irt_service.store import deliveries, erasures, marts, publications
 
 # The online update waits while a block is written, so a block takes a fraction of a second.
 _SESSIONS_PER_BLOCK = 4000
@@ -166,8 +166,12 @@ def _write_block(
         ),
     )
     work.behind |= behind
+    # Whoever is erased from here on waits for this transaction.
+    erased = erasures.read_erased(
+        connection, histories.student_ids[block.start : block.stop].tolist()
+    )
     records: list[deliveries.Delivery] = []
-    for students in _without(histories, block, behind):
+    for students in _without(histories, block, behind | erased):
         tally, scored = write(connection, histories, students, scores)
         work.tally.add(tally)
         records += _records(mart, students, scored)
@@ -220,6 +224,8 @@ def _score_behind(work: _Replay) -> None:
         block = students[start : start + _LIVE_STUDENTS_PER_BLOCK]
         with work.engine.begin() as connection:
             publications.own_scoring(connection)
+            erased = erasures.read_erased(connection, block)
+            block = [student for student in block if student not in erased]
             sessions = deliveries.read_session_ids_of(connection, block)
             versions = deliveries.read_versions(connection, sessions)
             given = read_given(connection, sessions, block)

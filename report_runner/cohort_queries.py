@@ -27,6 +27,9 @@ _COHORTS = """
     where
         students.{key} is not null
         and (cast(:cohort_ids as text[]) is null or students.{key} = any(:cohort_ids))
+        and students.student_id not in (
+            select erased.student_id from ops.erased_students as erased
+        )
     group by students.{key}
     order by students.{key}
 """
@@ -67,7 +70,11 @@ _STUDENTS = """
         order by found.target_date, found.probability
         limit 1
     ) as goals on true
-    where students.{key} = :cohort_id
+    where
+        students.{key} = :cohort_id
+        and students.student_id not in (
+            select erased.student_id from ops.erased_students as erased
+        )
     order by students.student_id
 """
 
@@ -82,6 +89,9 @@ _TOPICS = """
     inner join analytics.dim_students as students on topics.student_id = students.student_id
     where
         students.{key} = :cohort_id
+        and students.student_id not in (
+            select erased.student_id from ops.erased_students as erased
+        )
         and topics.topic_id is not null
         and topics.feature_date between :topics_from and :as_of_date
     group by topics.topic_id, week_start

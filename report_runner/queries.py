@@ -39,9 +39,14 @@ _STUDENTS = text(
     where
         weeks.week_start = :week_start
         and (cast(:student_ids as text[]) is null or weeks.student_id = any(:student_ids))
+        and weeks.student_id not in (
+            select erased.student_id from ops.erased_students as erased
+        )
     order by weeks.student_id
     """
 )
+
+_ERASED = text("select student_id from ops.erased_students where student_id = any(:student_ids)")
 
 # Each statement gives lines of the wire's text format, a student's id first, in a stable order.
 # The lines are the inputs of the content hash, and are taken apart only where a report has to
@@ -151,6 +156,11 @@ def read_student_ids(
         "student_ids": None if student_ids is None else list(student_ids),
     }
     return list(connection.execute(_STUDENTS, parameters).scalars())
+
+
+def read_erased(connection: Connection, student_ids: Sequence[str]) -> set[str]:
+    """Return those of some students who were erased, whatever the marts still hold."""
+    return set(connection.execute(_ERASED, {"student_ids": list(student_ids)}).scalars())
 
 
 def read_inputs(

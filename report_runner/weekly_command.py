@@ -46,6 +46,10 @@ def write_weekly(options: argparse.Namespace) -> int:
         f"week of {week.week_start}, numbers as of {week.as_of_date}: {len(student_ids):,} students"
     )
     with step(engine, STEP, lock=STEP, as_of_date=week.as_of_date) as run:
+        # Under the lock, for which an erasure waits: the plan may be older than that.
+        with engine.connect() as connection:
+            erased = queries.read_erased(connection, student_ids)
+        student_ids = [student_id for student_id in student_ids if student_id not in erased]
         outcome = run_weekly(
             engine,
             place,

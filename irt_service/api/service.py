@@ -21,7 +21,7 @@ from irt_service.api.observability import note
 from irt_service.api.report_links import ReportLinks
 from irt_service.api.requests import LONGEST_ID
 from irt_service.api.settings import ServiceSettings
-from irt_service.store import reading
+from irt_service.store import erasures, reading
 
 _BEARER = re.compile(r"[Bb]earer +(\S+)")
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*([0-9]{1,6})\b")
@@ -76,11 +76,13 @@ def _token(request: Request) -> str | None:
 
 
 def require_student(connection: Connection, principal: Principal, student_id: str) -> None:
-    """Only a student who has sat an exam for the token's organisation.
+    """Only a student who has sat an exam for the token's organisation and was not erased.
 
     Raises:
         ApiError: 404, in the words for a student nobody knows.
     """
+    if erasures.read_erased(connection, [student_id]):
+        raise no_ability()
     if principal.org_id is None or reading.is_student_of(connection, student_id, principal.org_id):
         return
     raise no_ability()

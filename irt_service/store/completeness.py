@@ -28,7 +28,7 @@ def read_missing(
 
     Nothing to score is proved, not believed: no first graded response of the look-back is to
     an item with parameters. Left to the online update are results that were delivered again
-    after the marts were built, and those parked with their reason.
+    after the marts were built, and those parked with their reason. Erased students have none.
     """
     rows = connection.execute(
         sa.text(
@@ -56,6 +56,9 @@ def read_missing(
                     on sessions.session_id = deliveries.session_id
                 where
                     sessions.is_result_ready
+                    and sessions.student_id not in (
+                        select erased.student_id from ops.erased_students as erased
+                    )
                     and (
                         deliveries.session_id is null
                         or (

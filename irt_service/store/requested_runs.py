@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from irt_service.store.erasures import read_erased
 from warehouse.ledger import to_json
 
 
@@ -37,7 +38,12 @@ def keep_alive(connection: Connection, run_id: str) -> None:
 
 
 def succeed(connection: Connection, run_id: str, result: dict[str, Any]) -> None:
-    """Keep the answer."""
+    """Keep the answer, without students who were erased while it was worked out."""
+    abilities = result.get("abilities") or []
+    erased = read_erased(connection, [str(one.get("user_id")) for one in abilities])
+    if erased:
+        kept = [one for one in abilities if one.get("user_id") not in erased]
+        result = {**result, "abilities": kept}
     connection.execute(
         sa.text(
             """

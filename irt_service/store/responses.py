@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 import numpy as np
@@ -14,6 +14,7 @@ from irt_service.errors import InsufficientDataError, InvalidInputError
 from irt_service.options import NotAnswered
 from irt_service.responses import ResponseMatrix
 from irt_service.store.copying import driver, numbered, unpack_int4
+from irt_service.store.erasures import WITHOUT_ERASED, are_erased_in_marts
 
 _FETCH_ROWS = 2000
 # The columns a bank may be cut out by; `all` is everything.
@@ -63,6 +64,12 @@ class Bank:
         if kind not in _BANKS or not value:
             raise InvalidInputError("no such bank", text, "use all, topic:ID, exam:ID or org:ID")
         return Bank(text, _BANKS[kind], value, _RESPONSES[not_answered])
+
+    def without_erased(self, connection: Connection) -> Bank:
+        """The same bank without students who were erased and are still in the marts."""
+        if not are_erased_in_marts(connection):
+            return self
+        return replace(self, responses=WITHOUT_ERASED.format(responses=self.responses))
 
     @property
     def condition(self) -> str:
