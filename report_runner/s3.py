@@ -73,7 +73,7 @@ class S3Store:
             "Metadata": {"sha256": digest},
             **self.encryption,
         }
-        with self._speaking(f"cannot store {key}"):
+        with self.speaking(f"cannot store {key}"):
             if self._put_if(request, IfNoneMatch="*"):
                 return
             head = self._head(key)
@@ -88,7 +88,7 @@ class S3Store:
 
     def size(self, key: str) -> int | None:
         """Return the size of the object in bytes, None when there is none."""
-        with self._speaking(f"cannot look for {key}"):
+        with self.speaking(f"cannot look for {key}"):
             head = self._head(key)
         return None if head is None else int(head["ContentLength"])
 
@@ -101,7 +101,7 @@ class S3Store:
 
     def delete(self, key: str) -> None:
         """Delete the object, if it is there."""
-        with self._speaking(f"cannot delete {key}"):
+        with self.speaking(f"cannot delete {key}"):
             self.client.delete_object(Bucket=self.bucket, Key=self.place.prefix + key)
 
     def location(self, key: str) -> str:
@@ -110,7 +110,7 @@ class S3Store:
 
     def link(self, key: str, seconds: int) -> str:
         """Return an address that shows the object to whoever has it, for `seconds`."""
-        with self._speaking(f"cannot sign a link to {key}"):
+        with self.speaking(f"cannot sign a link to {key}"):
             parameters = {"Bucket": self.bucket, "Key": self.place.prefix + key}
             url: str = self.client.generate_presigned_url(
                 "get_object", Params=parameters, ExpiresIn=seconds
@@ -138,7 +138,8 @@ class S3Store:
         return head
 
     @contextmanager
-    def _speaking(self, failure: str) -> Iterator[None]:
+    def speaking(self, failure: str) -> Iterator[None]:
+        """Raise StoreError, in words that begin with `failure`, for what goes wrong inside."""
         try:
             yield
         except ClientError as error:

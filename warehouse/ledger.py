@@ -106,6 +106,15 @@ def step(
             _end(engine, connection, run, status="succeeded", error=None)
 
 
+@contextmanager
+def holding(engine: Engine, lock: str) -> Iterator[None]:
+    """Wait for a lock that steps take, and hold it, without a row of its own in the ledger."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("set idle_session_timeout = 0"))
+        _acquire(connection, lock, wait=True)
+        yield
+
+
 def bury_the_dead(connection: Connection) -> int:
     """Mark runs failed whose process is gone; return how many. Safe at any time."""
     statement = sa.text(

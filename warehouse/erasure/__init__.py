@@ -1,0 +1,1 @@
+"""Erasure of students: the suppression list, and the removal of everything that is kept."""
