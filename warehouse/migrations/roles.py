@@ -96,12 +96,13 @@ _SPECIAL = (
 )
 
 _EXAM = (
-    f"grant usage on schema exam to {EXAM_READER}, {ANALYTICS_WRITER}, {IRT_WRITER}",
+    f"grant usage on schema exam to {EXAM_READER}, {ANALYTICS_WRITER}, {IRT_WRITER}, {ANALYST}",
     f"grant select on all tables in schema exam to {EXAM_READER}, {ANALYTICS_WRITER}",
     f"alter default privileges in schema exam grant select on tables "
     f"to {EXAM_READER}, {ANALYTICS_WRITER}",
     # Enough to see which results changed; what they say is read through staging.
-    f"grant select (session_id, updated_at, xmin) on exam.exam_results to {IRT_WRITER}",
+    # Analysts count what waits.
+    f"grant select (session_id, updated_at, xmin) on exam.exam_results to {IRT_WRITER}, {ANALYST}",
 )
 
 
@@ -117,6 +118,7 @@ def apply(connection: Connection) -> None:
             "; ".join(f"create role {name} nologin" for name in refused),
         )
         return
+    _join(connection)
     for access in _ACCESS:
         _grant(connection, access)
     for statement in _SPECIAL:
@@ -157,6 +159,28 @@ def _create(connection: Connection, name: str) -> bool:
         "exception when duplicate_object or unique_violation then null; end $$",
         quiet=True,
     )
+
+
+def _join(connection: Connection) -> None:
+    """Make who migrates a member of every role, as far as allowed.
+
+    The owner of our schemas needs that to say who may read what dbt makes as its role, and to
+    erase students from it. A superuser needs nothing.
+    """
+    missing = connection.execute(
+        sa.text(
+            """
+            select rolname
+            from pg_catalog.pg_roles
+            where
+                rolname = any(:names)
+                and not pg_has_role(current_user, oid, 'usage')
+            """
+        ),
+        {"names": list(ROLES)},
+    )
+    for row in missing.all():
+        _try(connection, f"grant {row.rolname} to current_user", quiet=True)
 
 
 def _grant(connection: Connection, access: _Access) -> None:

@@ -10,7 +10,10 @@
     -#}
     {%- if execute and flags.WHICH in ('run', 'build') -%}
         select pg_advisory_xact_lock(hashtext('dbt schema'), hashtext('{{ state_schema() }}'));
+        {#- Asked first: even where there is nothing to do, it takes a privilege on the database. -#}
+        {%- if not adapter.check_schema_exists(target.database, state_schema()) %}
         create schema if not exists {{ state_schema() }};
+        {%- endif %}
         create table if not exists {{ views_relation() }} (
             view_name text primary key,
             view_oid oid not null,
