@@ -1,0 +1,79 @@
+"""The units keep the schedule, say what systemd understands, and run the steps in order."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.ops.units import CHECKOUT, FOLDER, chain, read_unit
+from warehouse.schedule import JOBS, Job
+
+PYTHON = f"{CHECKOUT}/.venv/bin/python"
+LOGINS = {"dbt": "dbt", "irt": "irt", "report": "reports"}
+DAYS = {"*": "", "0": "Sun ", "1": "Mon "}
+ANALYZE = shutil.which("systemd-analyze")
+needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
+
+
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+def test_a_timer_runs_the_steps_of_its_job_in_order(job: Job) -> None:
+    timer = read_unit(f"seedtest-{job.name}.timer")
+    minute, hour, _, _, day = job.cron.split()
+    when = f"{DAYS[day]}*-*-* {int(hour):02d}:{int(minute):02d}:00 UTC"
+    assert timer.one("Timer", "OnCalendar") == when
+    units = chain(timer.one("Timer", "Unit"))
+    assert [unit.name for unit in units] == [f"seedtest-{step.name}.service" for step in job.steps]
+    for unit, step in zip(units, job.steps, strict=True):
+        assert unit.commands[-1] == [PYTHON, *step.command]
+        assert unit.login == LOGINS[step.image]
+        assert unit.one("Service", "Type") == "oneshot"
+        assert unit.one("Service", "TimeoutStartSec") == f"{job.deadline.total_seconds():.0f}"
+        # Requires alone would start both at once.
+        assert unit.all("Unit", "After") == unit.requires
+
+
+def test_every_timer_is_of_the_schedule_and_waits_for_the_schema() -> None:
+    timers = {path.stem for path in FOLDER.glob("*.timer")}
+    assert timers == {f"seedtest-{job.name}" for job in JOBS} | {"seedtest-retain"}
+    for name in sorted(timers):
+        started = read_unit(f"{name}.timer").all("Timer", "Unit") or [f"{name}.service"]
+        assert chain(started[0])[0].commands[0][1:4] == ["-m", "warehouse", "wait"]
+
+
+@needs_systemd
+def test_systemd_understands_every_unit(tmp_path: Path) -> None:
+    # Users and programs of an installation are not here; everything else is.
+    for path in FOLDER.rglob("*"):
+        if path.is_file():
+            target = tmp_path / path.relative_to(FOLDER)
+            target.parent.mkdir(exist_ok=True)
+            text = path.read_text().replace(PYTHON, "/bin/true").replace(CHECKOUT, str(tmp_path))
+            target.write_text(re.sub(r"(?m)^(User|Group)=.*\n", "", text))
+    units = sorted(str(path) for path in tmp_path.glob("seedtest-*.*") if path.is_file())
+    done = subprocess.run(
+        [str(ANALYZE), "verify", "--man=no", *units],
+        env={"SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = [line for line in done.stderr.splitlines() if "Dependency After=" not in line]
+    assert (done.returncode, said) == (0, [])
+
+
+@needs_systemd
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.timer")))
+def test_systemd_understands_when(name: str) -> None:
+    when = read_unit(name).one("Timer", "OnCalendar")
+    done = subprocess.run(
+        [str(ANALYZE), "calendar", "--base-time=2026-05-06 00:00:00 UTC", when],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    hour = when.split()[-2]
+    assert f"{hour} UTC" in done.stdout
