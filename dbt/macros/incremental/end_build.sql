@@ -26,12 +26,19 @@
         end if;
     end $$;
     {% endif %}
-    {#- A plan made for an empty or a small table is slow on what was just filled. -#}
+    {#-
+        A plan made for an empty or a small table is slow on what was just filled, and the
+        next model reads it before PostgreSQL would analyze it by itself.
+    -#}
     do $$
     begin
         if (select count(*) from {{ affected() }}) * 10
             > (select count(*) from {{ consumed_relation() }}) then
             analyze {{ this }};
+            analyze {{ consumed_relation() }};
+            {%- if meta.get('revisions') %}
+            analyze {{ revisions_relation() }};
+            {%- endif %}
         end if;
     end $$;
     insert into {{ model_builds_relation() }} as builds (

@@ -88,15 +88,16 @@ affected_attempts as (
 ),
 
 -- A result may have been delivered again since fct_attempts was built. Who reads the
--- attempts of a session by its version must not take the old ones for the new.
+-- attempts of a session by its version must not take the old ones for the new. Joined by
+-- the key alone: of two equalities the planner would expect one row, and nest loops.
 attempted_sessions as (
 
-    select deliveries_now.input_key as session_id
+    select
+        deliveries_now.input_key as session_id,
+        deliveries_now.version = attempted_deliveries.version as is_attempted_version
     from deliveries_now
     inner join attempted_deliveries
-        on
-            deliveries_now.input_key = attempted_deliveries.input_key
-            and deliveries_now.version = attempted_deliveries.version
+        on deliveries_now.input_key = attempted_deliveries.input_key
 
 ),
 
@@ -155,7 +156,7 @@ deliveries as (
         results.created_at as result_created_at,
         results.updated_at as result_updated_at,
         case
-            when attempted_sessions.session_id is not null then results.result_version
+            when attempted_sessions.is_attempted_version then results.result_version
         end as result_version,
         case
             when results.session_id is null then 0
