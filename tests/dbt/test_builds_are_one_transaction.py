@@ -127,3 +127,21 @@ def test_without_a_date_a_build_is_of_the_last_one(built: Database, run_dbt: Dbt
     with psycopg.connect(built.url) as connection:
         dates = connection.execute("select distinct as_of_date::text from ops.model_builds")
         assert dates.fetchall() == [("2026-06-01",)]
+
+
+def test_the_environment_may_give_the_date(
+    built: Database, run_dbt: DbtRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AS_OF_DATE", "2026-02-30")
+    with pytest.raises(DbtFailedError, match=r"as_of_date is \"2026-02-30\""):
+        run_dbt("run", "--select", "fct_attempts", database=built)
+    monkeypatch.setenv("AS_OF_DATE", "2026-06-04")
+    run_dbt("run", "--select", "fct_attempts", database=built)
+    # A variable says it for one call.
+    run_dbt("run", "--select", "fct_sessions", database=built, vars={"as_of_date": "2026-06-03"})
+    with psycopg.connect(built.url) as connection:
+        dates = connection.execute(
+            "select model, as_of_date::text from ops.model_builds"
+            " where model in ('fct_attempts', 'fct_sessions') order by model"
+        )
+        assert dates.fetchall() == [("fct_attempts", "2026-06-04"), ("fct_sessions", "2026-06-03")]

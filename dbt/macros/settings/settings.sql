@@ -12,12 +12,17 @@
 {% endmacro %}
 
 {% macro as_of_date_value() %}
-    {#- The date this build is of, as text YYYY-MM-DD. -#}
+    {#-
+        The date this build is of, as text YYYY-MM-DD. Jobs that build a new date every
+        night give it as AS_OF_DATE in the environment: with other --vars than the night
+        before, dbt would read the whole project anew.
+    -#}
     {%- if not execute -%}
         {{- return('1970-01-01') -}}
     {%- endif -%}
-    {%- if var('as_of_date') is not none -%}
-        {%- set value = var('as_of_date') | string -%}
+    {%- set given = var('as_of_date') or env_var('AS_OF_DATE', '') -%}
+    {%- if given -%}
+        {%- set value = given | string -%}
         {%- if not is_calendar_date(value) -%}
             {%- do raise_bad_setting(
                 'as_of_date', value, setting_problem('as_of_date', value, {'kind': 'date'})
