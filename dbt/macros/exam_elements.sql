@@ -9,7 +9,8 @@
 {% endmacro %}
 
 {% macro answered_at_tolerance() %}
-    {{- return("interval '" ~ var('answered_at_tolerance_days') ~ " days'") -}}
+    {#- In hours, of which every day has 24 here: adding days asks the zone of the session. -#}
+    {{- return("interval '" ~ 24 * days_setting('answered_at_tolerance_days') ~ " hours'") -}}
 {% endmacro %}
 
 {% macro delivered_elements(document) %}
