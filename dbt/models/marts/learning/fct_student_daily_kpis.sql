@@ -70,210 +70,19 @@ first_built as (
     from students
 ),
 
--- The last estimate of a student's day under a run, until the next one.
-estimates_in_order as (
-    select
-        abilities.ability_id,
-        abilities.student_id,
-        abilities.run_id,
-        abilities.theta,
-        abilities.standard_error,
-        abilities.effective_at,
-        abilities.effective_date,
-        students.built_from,
-        {{ next_effective_date('abilities', ['student_id', 'run_id'], 'ability_id') }}
-            as next_effective_date
-    from {{ ref('stg_irt__abilities') }} as abilities
-    inner join students on abilities.student_id = students.student_id
-    where
-        abilities.run_id in (select runs.run_id from runs)
-        and abilities.effective_date < {{ day_after }}
-        and {{ add_days(
-            'abilities.effective_date', [days_setting('ability_lookback_days'), 2 * short] | max
-        ) }} > (select first_built.built_from from first_built)
-),
+{{ ability_estimate_periods(short, day_after) }},
 
-estimates as materialized (
-    select estimates_in_order.*
-    from estimates_in_order
-    where
-        estimates_in_order.next_effective_date
-        is distinct from estimates_in_order.effective_date
-        -- One that was followed by another before the previous window counts nowhere.
-        and (
-            estimates_in_order.next_effective_date is null
-            or {{ add_days('estimates_in_order.next_effective_date', short) }}
-            > estimates_in_order.built_from
-        )
-),
+{{ goal_periods() }},
 
--- Which estimate counts: the current one, whether it lies in the recent window, and the
--- one that closes the previous window. Each only while its run is in force.
-estimate_periods as (
-    select
-        estimates.student_id,
-        estimates.built_from,
-        greatest(period.starts_on, runs.valid_from) as starts_on,
-        least(period.ends_before, runs.valid_to) as ends_before,
-        period.ability_id,
-        period.is_recent,
-        period.previous_ability_id
-    from estimates
-    inner join runs on estimates.run_id = runs.run_id
-    cross join lateral (
-        values
-        (
-            estimates.effective_date,
-            {{ estimate_counts_until(
-                'estimates.effective_date', 'estimates.next_effective_date'
-            ) }},
-            estimates.ability_id, 0, 0
-        ),
-        (
-            estimates.effective_date,
-            least(
-                estimates.next_effective_date,
-                {{ add_days('estimates.effective_date', short) }}
-            ),
-            0, 1, 0
-        ),
-        (
-            {{ add_days('estimates.effective_date', short) }},
-            least(
-                {{ add_days('estimates.next_effective_date', short) }},
-                {{ add_days('estimates.effective_date', 2 * short) }}
-            ),
-            0, 0, estimates.ability_id
-        )
-    ) as period (starts_on, ends_before, ability_id, is_recent, previous_ability_id)
-),
-
-primary_goals as materialized (
-    select
-        goals.*,
-        students.built_from,
-        row_number() over () as goal_number
-    from {{ ref('int_goals__open') }} as goals
-    inner join students on goals.student_id = students.student_id
-    where goals.is_primary
-),
-
-goal_topic_abilities as materialized (
-    select
-        topic_abilities.topic_ability_id,
-        topic_abilities.student_id,
-        topic_abilities.theta,
-        topic_abilities.standard_error,
-        primary_goals.built_from,
-        greatest(topic_abilities.valid_from, primary_goals.valid_from) as starts_on,
-        least(topic_abilities.valid_to, primary_goals.valid_to) as ends_before,
-        row_number() over () as topic_ability_number
-    from {{ ref('int_goals__topic_abilities') }} as topic_abilities
-    inner join primary_goals
-        on
-            topic_abilities.student_id = primary_goals.student_id
-            and topic_abilities.topic_id = primary_goals.topic_id
-            and topic_abilities.valid_from < primary_goals.valid_to
-            and topic_abilities.valid_to > primary_goals.valid_from
-),
-
--- Numbers of rows are what is added up: at most one of a kind holds at a time, so that
--- their running sum is the number of the one that holds, or 0.
-periods as (
-    select
-        activity.student_id,
-        activity.built_from,
-        activity.starts_on,
-        activity.ends_before,
-        activity.activity_number,
-        0 as ability_id,
-        0 as is_recent,
-        0 as previous_ability_id,
-        0 as goal_number,
-        0 as topic_ability_number
-    from activity
-    union all
-    select
-        estimate_periods.student_id,
-        estimate_periods.built_from,
-        estimate_periods.starts_on,
-        estimate_periods.ends_before,
-        0 as activity_number,
-        estimate_periods.ability_id,
-        estimate_periods.is_recent,
-        estimate_periods.previous_ability_id,
-        0 as goal_number,
-        0 as topic_ability_number
-    from estimate_periods
-    union all
-    select
-        primary_goals.student_id,
-        primary_goals.built_from,
-        primary_goals.valid_from as starts_on,
-        primary_goals.valid_to as ends_before,
-        0 as activity_number,
-        0 as ability_id,
-        0 as is_recent,
-        0 as previous_ability_id,
-        primary_goals.goal_number,
-        0 as topic_ability_number
-    from primary_goals
-    union all
-    select
-        goal_topic_abilities.student_id,
-        goal_topic_abilities.built_from,
-        goal_topic_abilities.starts_on,
-        goal_topic_abilities.ends_before,
-        0 as activity_number,
-        0 as ability_id,
-        0 as is_recent,
-        0 as previous_ability_id,
-        0 as goal_number,
-        goal_topic_abilities.topic_ability_number
-    from goal_topic_abilities
-),
-
-changes as (
-    select
-        periods.student_id,
-        change.changed_on,
-        -- Whole numbers below 2^53 are exact, and sums of bigint would be numeric.
-        sum((change.effect * periods.activity_number)::float8) as activity_number,
-        sum((change.effect * periods.ability_id)::float8) as ability_id,
-        sum((change.effect * periods.is_recent)::float8) as is_recent,
-        sum((change.effect * periods.previous_ability_id)::float8)
-            as previous_ability_id,
-        sum((change.effect * periods.goal_number)::float8) as goal_number,
-        sum((change.effect * periods.topic_ability_number)::float8)
-            as topic_ability_number
-    from periods
-    cross join
-        lateral (
-            values
-            (greatest(periods.starts_on, periods.built_from), 1),
-            (periods.ends_before, -1)
-        ) as change (changed_on, effect)
-    where
-        periods.starts_on < periods.ends_before
-        and periods.ends_before > periods.built_from
-        and change.changed_on < {{ day_after }}
-    group by periods.student_id, change.changed_on
-),
-
-states as (
-    select
-        changes.student_id,
-        changes.changed_on as starts_on,
-        lead(changes.changed_on, 1, {{ day_after }}) over so_far as ends_before,
-        (sum(changes.activity_number) over so_far)::bigint as activity_number,
-        (sum(changes.ability_id) over so_far)::bigint as ability_id,
-        (sum(changes.is_recent) over so_far)::bigint = 1 as is_recent,
-        (sum(changes.previous_ability_id) over so_far)::bigint as previous_ability_id,
-        (sum(changes.goal_number) over so_far)::bigint as goal_number,
-        (sum(changes.topic_ability_number) over so_far)::bigint as topic_ability_number
-    from changes
-    window so_far as (partition by changes.student_id order by changes.changed_on)
-),
+{{ states_of_periods(
+    {
+        'activity': ['activity_number'],
+        'estimate_periods': ['ability_id', 'is_recent', 'previous_ability_id'],
+        'primary_goals': ['goal_number'],
+        'goal_topic_abilities': ['topic_ability_number'],
+    },
+    day_after
+) }},
 
 evidence as (
     select
@@ -324,9 +133,9 @@ evidence as (
         abilities.standard_error,
         abilities.effective_at as theta_effective_at,
         abilities.run_id,
-        case when states.is_recent then abilities.theta end as theta_recent,
+        case when states.is_recent = 1 then abilities.theta end as theta_recent,
         case
-            when states.is_recent then abilities.standard_error
+            when states.is_recent = 1 then abilities.standard_error
         end as standard_error_recent,
         previous_abilities.theta as theta_previous,
         previous_abilities.standard_error as standard_error_previous,
