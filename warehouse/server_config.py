@@ -27,10 +27,10 @@ def server_settings() -> dict[str, str]:
         "port": "5432",
         "max_connections": "100",
         # A build reads and rewrites whole tables, from two threads.
-        "shared_buffers": f"{min(1024, max(128, memory // 8))}MB",
+        "shared_buffers": f"{min(2048, max(128, memory // 8))}MB",
         "effective_cache_size": f"{max(256, memory // 2)}MB",
-        "work_mem": f"{min(96, max(16, memory // 64))}MB",
-        "maintenance_work_mem": f"{min(512, max(64, memory // 16))}MB",
+        "work_mem": f"{min(256, max(16, memory // 64))}MB",
+        "maintenance_work_mem": f"{min(1024, max(64, memory // 16))}MB",
         "random_page_cost": "1.1",
         "max_parallel_workers_per_gather": "1",
         # Costs more than it saves on queries of seconds.
