@@ -103,6 +103,7 @@ def academy(
                 students.display_name in (
                     select display_name from analytics.dim_students group by 1 having count(*) = 1
                 )
+                and students.report_formats @> '["pdf"]'
                 and weeks.week_start = (
                     select max(week_start) from analytics.fct_student_weekly_kpis where is_complete
                 )
