@@ -8,10 +8,11 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from sqlalchemy.engine import Connection
 
 from tests.conftest import Database, DatabaseFactory
-from warehouse import schema
+from warehouse import revisions, schema
 from warehouse.database import create_engine
 from warehouse.errors import SchemaAheadError, SchemaVersionError, WarehouseError
 from warehouse.migrations import roles
@@ -34,6 +35,30 @@ def test_up_down_and_up_again_on_an_empty_database(new_database: DatabaseFactory
     assert _schemas(database) == set()
     assert schema.migrate(database.engine) == [NEWEST]
     assert _schemas(database) == OURS - {"exam"}
+
+
+def _shape(connection: Connection) -> list[tuple[object, ...]]:
+    rows = connection.execute(
+        sa.text(
+            "select table_schema, table_name, column_name, data_type, is_nullable "
+            "from information_schema.columns where table_schema in ('irt', 'reports', 'ops') "
+            "order by 1, 2, 3"
+        )
+    )
+    return [tuple(row) for row in rows]
+
+
+def test_each_step_is_taken_back_to_what_was_before_it(new_database: DatabaseFactory) -> None:
+    with new_database(empty=True).engine.begin() as connection:
+        connection.execute(sa.text("create schema ops"))
+        config = revisions.configuration(connection)
+        before: dict[str, list[tuple[object, ...]]] = {}
+        for script in reversed(revisions.scripts(revisions.WAREHOUSE)):
+            before[script.revision] = _shape(connection)
+            command.upgrade(config, script.revision)
+        for script in revisions.scripts(revisions.WAREHOUSE)[:-1]:
+            command.downgrade(config, str(script.down_revision))
+            assert _shape(connection) == before[script.revision], script.revision
 
 
 def test_code_refuses_a_database_that_is_behind_or_ahead(new_database: DatabaseFactory) -> None:
@@ -221,6 +246,7 @@ MAY = (
     ("seedtest_analyst", "select * from irt.current_ability", True),
     ("seedtest_analyst", "select * from irt.item_dif", True),
     ("seedtest_analyst", "select * from irt.person_fit", False),
+    ("seedtest_analyst", "select session_id, updated_at, xmin from exam.exam_results", True),
     ("seedtest_analyst", "select * from exam.exam_results", False),
     ("seedtest_analyst", "select * from irt.api_tokens", False),
     ("seedtest_analyst", "select * from ops.erased_students", False),
