@@ -24,8 +24,6 @@
         {% for column in arguments['unique_key'] -%}
         existing.{{ column }} = built.{{ column }}{{ ' and ' if not loop.last }}
         {%- endfor %};
-    insert into {{ target_relation }} ({{ columns }})
-    select {{ columns }} from {{ temp_relation }};
     {% if meta.get('revisions') %}
     delete from {{ revisions_relation() }} as existing
     using {{ affected() }} as affected
@@ -33,6 +31,9 @@
     {{ insert_revisions_sql(temp_relation) }}
     {% endif %}
     {{- keep_replaced_rows_sql(temp_relation) }}
+    {#- Last, because dbt reports the rows of the last statement. #}
+    insert into {{ target_relation }} ({{ columns }})
+    select {{ columns }} from {{ temp_relation }};
 {% endmacro %}
 
 {% macro delete_affected_days_sql(target_relation, meta) %}
