@@ -1,8 +1,7 @@
-"""The run ledger `ops.pipeline_runs` and the locks that keep steps from overlapping.
+"""The run ledger `ops.pipeline_runs`: what ran, on what, and how it ended.
 
-A step holds its locks on a connection of its own for as long as it runs: PostgreSQL frees
-them when the process dies, however it dies. Besides the lock it asked for, each run holds one
-that only it can hold; a row that says `running` while nobody holds that lock was killed.
+A step holds its locks on a connection of its own for as long as it runs. A row that says
+`running` while nobody holds the lock of that run was killed.
 """
 
 import json
@@ -14,7 +13,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -26,30 +25,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from warehouse.errors import LockHeldError
+from warehouse.locks import IS_ALIVE, RUN_KEY, take_or_refuse, take_or_wait
 
 logger = logging.getLogger(__name__)
 
+# The same for all steps and tries of one Job; else each process has its own.
 INVOCATION_ENVIRONMENT = "SEEDTEST_INVOCATION_ID"
+# The git revision that an image was built from.
+REVISION_ENVIRONMENT = "SEEDTEST_REVISION"
 ERROR_MAX_CHARACTERS = 4000
 RESTART_PATIENCE_SECONDS = 30.0
 _OWN_PACKAGE = "seedtest-analytics"
-_LOCK_KEY = "hashtextextended('seedtest:' || :name, 0)"
-_RUN_LOCK_KEY = "hashtextextended('seedtest-run:' || run.id, 0)"
-# One bigint key of an advisory lock appears in pg_locks as two halves.
-_HELD = """
-    select 1
-    from pg_catalog.pg_locks as held
-    where
-        held.locktype = 'advisory'
-        and held.objsubid = 1
-        and held.granted
-        and held.database = (
-            select oid from pg_catalog.pg_database where datname = current_database()
-        )
-        and (held.classid::bigint << 32) | held.objid::bigint = {key}
-"""
-IS_ALIVE = f"exists ({_HELD.format(key=_RUN_LOCK_KEY)})"
 
 
 @dataclass
@@ -65,8 +51,11 @@ class Run:
     is_lock_held: Callable[[], bool] = lambda: True
 
 
-class _TerminatedError(BaseException):
-    """SIGTERM, turned into an exception so that the ledger hears of it."""
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM, turned into an exception so that the ledger hears of it.
+
+    Of this kind, because psycopg then cancels the statement that it interrupts.
+    """
 
 
 @contextmanager
@@ -76,23 +65,39 @@ def step(
     *,
     lock: str | None = None,
     wait: bool = False,
-    as_of_date: date | None = None,
+    wait_seconds: float | None = None,
+    is_alone: bool = False,
+    as_of_date: date | Callable[[], date] | None = None,
 ) -> Iterator[Run]:
     """Record one run of a step, under a lock.
 
     With `lock`, the step is refused (LockHeldError, naming the holder) while another holds the
-    same lock, or waits for it when told to and logs for whom. What the body raises is recorded
-    as the failure and raised again; SIGTERM counts as a failure and ends the process with 143.
+    same lock, or waits for it when told to, `wait_seconds` at most, and logs for whom. With
+    `is_alone` it is also refused while another run of the same name is there, be it waiting. A
+    date that is to be found out (a callable) is found out once the lock is held, which may be
+    after midnight. What the body raises is recorded as the failure and raised again; SIGTERM
+    counts as a failure and ends the process with 143.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("set idle_session_timeout = 0"))
-        if lock is not None:
-            _acquire(connection, lock, wait=wait)
+        # A process that is killed while it waits for a lock leaves the queue.
+        connection.execute(sa.text("set client_connection_check_interval = '1s'"))
+        starter = f"process {os.getpid()} on {socket.gethostname()}"
+        if is_alone:
+            take_or_refuse(connection, f"step:{name}", starter=starter)
+        if lock is not None and not wait:
+            take_or_refuse(connection, lock, starter=starter)
         bury_the_dead(connection)
-        run = _begin(connection, name, lock=lock, as_of_date=as_of_date)
+        known = as_of_date if isinstance(as_of_date, date) else None
+        run = _begin(connection, name, lock=lock, as_of_date=known)
         run.is_lock_held = lambda: _is_connected(connection)
         with _sigterm_as_exception():
             try:
+                if lock is not None and wait:
+                    _wait(connection, run, lock, wait_seconds)
+                if callable(as_of_date):
+                    run.as_of_date = as_of_date()
+                    _note_date(connection, run)
                 yield run
             except BaseException as error:
                 try:
@@ -111,7 +116,8 @@ def holding(engine: Engine, lock: str) -> Iterator[None]:
     """Wait for a lock that steps take, and hold it, without a row of its own in the ledger."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("set idle_session_timeout = 0"))
-        _acquire(connection, lock, wait=True)
+        connection.execute(sa.text("set client_connection_check_interval = '1s'"))
+        take_or_wait(connection, lock, limit_seconds=None)
         yield
 
 
@@ -130,64 +136,32 @@ def bury_the_dead(connection: Connection) -> int:
     return connection.execute(statement).rowcount
 
 
-def holder_of(connection: Connection, lock: str) -> str | None:
-    """Say who holds a lock, in words; None when nobody does."""
-    statement = sa.text(
-        f"""
-        select
-            activity.pid,
-            activity.application_name,
-            run.id as run_id,
-            run.step,
-            run.host,
-            run.pid as process_id,
-            to_char(run.started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') as started_at
-        from pg_catalog.pg_locks as held
-        left join pg_catalog.pg_stat_activity as activity on held.pid = activity.pid
-        left join ops.pipeline_runs as run
-            on
-                run.status = 'running'
-                and (run.details ->> 'backend_pid')::integer = held.pid
-                and run.details ->> 'lock' = :name
-        where
-            held.locktype = 'advisory'
-            and held.objsubid = 1
-            and held.granted
-            and held.database = (
-                select oid from pg_catalog.pg_database where datname = current_database()
-            )
-            and (held.classid::bigint << 32) | held.objid::bigint = {_LOCK_KEY}
-        order by run.id desc
-        limit 1
-        """  # noqa: S608 - constants
-    )
-    row = connection.execute(statement, {"name": lock}).one_or_none()
-    if row is None:
-        return None
-    if row.run_id is None:
-        return f"database session {row.pid} ({row.application_name or 'no name'})"
-    return (
-        f"run {row.run_id} of {row.step} (process {row.process_id} on {row.host}, "
-        f"since {row.started_at} UTC)"
-    )
+def _wait(connection: Connection, run: Run, lock: str, limit_seconds: float | None) -> None:
+    """Wait for the lock; the row says so, and what the run took is counted from its end."""
+
+    def note(changes: str) -> None:
+        statement = f"update ops.pipeline_runs set {changes} where id = :run_id"  # noqa: S608
+        connection.execute(sa.text(statement), {"run_id": run.run_id, "lock": lock})
+
+    note("details = details || jsonb_build_object('waiting_for', cast(:lock as text))")
+    waited = take_or_wait(connection, lock, limit_seconds=limit_seconds)
+    if waited:
+        run.details["waited_seconds"] = round(waited, 1)
+    note("started_at = clock_timestamp(), details = details - 'waiting_for'")
 
 
-def _acquire(connection: Connection, lock: str, *, wait: bool) -> None:
-    key = {"name": lock}
-    taken: bool = connection.execute(
-        sa.text(f"select pg_try_advisory_lock({_LOCK_KEY})"), key
-    ).scalar_one()
-    if taken:
-        return
-    holder = holder_of(connection, lock) or "a session that has just ended"
-    if not wait:
-        raise LockHeldError(f"lock {lock!r} is held by {holder}; nothing was done")
-    logger.warning("waiting for lock %r, held by %s", lock, holder)
-    connection.execute(sa.text(f"select pg_advisory_lock({_LOCK_KEY})"), key)
+def _note_date(connection: Connection, run: Run) -> None:
+    connection.execute(
+        sa.text("update ops.pipeline_runs set as_of_date = :as_of_date where id = :run_id"),
+        {"as_of_date": run.as_of_date, "run_id": run.run_id},
+    )
 
 
 def _begin(connection: Connection, name: str, *, lock: str | None, as_of_date: date | None) -> Run:
     versions = {"python": platform.python_version()}
+    revision = os.environ.get(REVISION_ENVIRONMENT)
+    if revision:
+        versions["revision"] = revision
     try:
         versions[_OWN_PACKAGE] = version(_OWN_PACKAGE)
     except PackageNotFoundError:
@@ -207,7 +181,7 @@ def _begin(connection: Connection, name: str, *, lock: str | None, as_of_date: d
         )
         select
             run.id,
-            pg_advisory_lock({_RUN_LOCK_KEY}),
+            pg_advisory_lock({RUN_KEY}),
             pg_backend_pid() as backend_pid,
             current_setting('server_version') as server_version
         from run
@@ -245,7 +219,7 @@ def _end(
             ended_at = clock_timestamp(),
             as_of_date = :as_of_date,
             row_count = :row_count,
-            details = cast(:details as jsonb),
+            details = details - 'waiting_for' || cast(:details as jsonb),
             versions = cast(:versions as jsonb),
             error = :error
         where id = :run_id
@@ -267,11 +241,11 @@ def _end(
         # story is still told, and the loss is part of it.
         details["lock_lost"] = True
         values["details"] = to_json(details)
-        _tell_later(engine, statement, values)
+        tell_patiently(engine, statement, values)
 
 
-def _tell_later(engine: Engine, statement: sa.TextClause, values: dict[str, Any]) -> None:
-    """Write the end of a run once the server is back; raise when it stays away."""
+def tell_patiently(engine: Engine, statement: sa.TextClause, values: Mapping[str, Any]) -> None:
+    """Write into the ledger once the server is back; raise when it stays away."""
     deadline = time.monotonic() + RESTART_PATIENCE_SECONDS
     while True:
         try:

@@ -1,26 +1,40 @@
 """Runs a command as a step: under a lock, with a row in the ledger, never left behind."""
 
 import ctypes
-import json
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections import Counter
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import IO
 
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
+from warehouse.dbt_results import RUN_ENVIRONMENT, load_results, note_results, read_results
 from warehouse.errors import WarehouseError
 from warehouse.ledger import Run, step
 
-_PR_SET_PDEATHSIG = 1
+logger = logging.getLogger(__name__)
+
+FAILED = 1
 _NOT_FOUND = 127
-FAILURES_KEPT = 20
-_BAD = ("error", "fail", "runtime error", "skipped", "partial success")
+_PR_SET_PDEATHSIG = 1
+# So often it is asked whether the lock is still held.
+_LOOK_SECONDS = 2.0
+# Kubernetes kills a pod 30 seconds after it asked; until then the ledger must have been told.
+_ENDING_SECONDS = 10.0
+_LAST_LINES = 8
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
+# Of dbt's lines: when, and that a node began or a test passed.
+_CLOCK = re.compile(r"^\d\d:\d\d:\d\d\s*")
+_UNREMARKABLE = re.compile(r" (START|PASS) ")
 
 
 class CommandFailedError(WarehouseError):
@@ -47,21 +61,73 @@ def run_command(
     when the command fails; of dbt it is recorded which nodes and why.
     """
     with step(engine, name, lock=lock, wait=wait, as_of_date=as_of_date) as run:
+        if Path(command[0]).name == "dbt":
+            run_dbt(engine, run, command)
+            return
         run.details["command"] = list(command)
-        results = Path(os.environ.get("DBT_TARGET_PATH", "target")) / "run_results.json"
-        before = _modified(results)
-        code = _run(command)
-        if Path(command[0]).name == "dbt" and _modified(results) != before:
-            _note_dbt_results(run, results)
+        code = _run(command, is_lock_held=run.is_lock_held)
         if code != 0:
-            failures = "; ".join(run.details.get("failures", []))
-            raise CommandFailedError(
-                f"{' '.join(command[:3])} … ended with {code}{': ' if failures else ''}{failures}",
-                code,
-            )
+            raise CommandFailedError(f"{_brief(command)} ended with {code}", code)
 
 
-def _run(command: Sequence[str]) -> int:
+def run_dbt(engine: Engine, run: Run, command: Sequence[str]) -> None:
+    """Run dbt within a step, print what is remarkable, and record what became of its nodes.
+
+    Raises CommandFailedError, naming the nodes that failed, or what dbt said last.
+    """
+    run.details["command"] = list(command)
+    last: deque[str] = deque(maxlen=_LAST_LINES)
+
+    def hear(line: str) -> None:
+        if _UNREMARKABLE.search(line):
+            return
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        if said := _CLOCK.sub("", _COLOR.sub("", line)).strip():
+            last.append(said)
+
+    code = _run(
+        command,
+        environment={RUN_ENVIRONMENT: str(run.run_id)},
+        hear=hear,
+        is_lock_held=run.is_lock_held,
+    )
+    folder = Path(os.environ.get("DBT_TARGET_PATH", "target"))
+    results = read_results(folder / "run_results.json", run.run_id)
+    if results is not None:
+        note_results(run, results)
+        try:
+            load_results(engine, run.run_id, results.nodes)
+        except SQLAlchemyError as error:
+            if code == 0:
+                raise
+            logger.warning("ops.dbt_results could not be filled: %s", error)
+    if code == 0:
+        return
+    reasons = results.failures if results is not None else []
+    if len(reasons) > len(shown := reasons[:3]):
+        shown.append(f"{len(reasons) - len(shown)} more")
+    raise CommandFailedError(
+        f"{_brief(command)} ended with {code}: {'; '.join(shown) or ' '.join(last)}", FAILED
+    )
+
+
+def _brief(command: Sequence[str]) -> str:
+    return f"{' '.join(command[:2])}{' …' if command[2:] else ''}"
+
+
+def _run(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    hear: Callable[[str], None] | None = None,
+    is_lock_held: Callable[[], bool],
+) -> int:
+    """Run a command to its end and return its exit code, as a shell would say it.
+
+    `hear` gets what it prints, line by line. The command is ended when the lock is lost, because
+    another step may take it then.
+    """
     # dbt and the like lie beside this Python, which need not be on PATH.
     beside = str(Path(sys.executable).parent)
     search = os.pathsep.join([beside, os.environ.get("PATH", os.defpath)])
@@ -77,52 +143,53 @@ def _run(command: Sequence[str]) -> int:
     try:
         process = subprocess.Popen(  # noqa: S603 - the command the caller asked for, no shell
             list(command),
-            env={**os.environ, "PATH": search},
+            env={**os.environ, "PATH": search, **(environment or {})},
+            stdout=None if hear is None else subprocess.PIPE,
+            text=True,
+            errors="replace",
             preexec_fn=die_with_parent,  # noqa: PLW1509 - there are no threads to deadlock with
         )
     except FileNotFoundError:
         raise CommandFailedError(f"there is no command {command[0]!r}", _NOT_FOUND) from None
+    listener = _listen(process.stdout, hear)
     try:
-        code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
+        while (code := _wait(process, _LOOK_SECONDS)) is None:
+            if not is_lock_held():
+                raise CommandFailedError(
+                    f"{_brief(command)} was ended: the database went away, and the lock with it",
+                    FAILED,
+                )
+    finally:
+        _end(process)
+        if listener is not None:
+            listener.join(_ENDING_SECONDS)
     return code if code >= 0 else 128 - code
 
 
-def _modified(path: Path) -> int | None:
+def _listen(output: IO[str] | None, hear: Callable[[str], None] | None) -> Thread | None:
+    if output is None or hear is None:
+        return None
+
+    def listen() -> None:
+        for line in output:
+            hear(line)
+
+    thread = Thread(target=listen, daemon=True)
+    thread.start()
+    return thread
+
+
+def _wait(process: subprocess.Popen[str], seconds: float) -> int | None:
     try:
-        return path.stat().st_mtime_ns
-    except OSError:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
         return None
 
 
-def _note_dbt_results(run: Run, path: Path) -> None:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        run.details["dbt"] = f"results cannot be read: {error}"
-        return
-    results = content.get("results", [])
-    run.versions["dbt"] = content.get("metadata", {}).get("dbt_version")
-    run.details["dbt"] = {
-        "invocation_id": content.get("metadata", {}).get("invocation_id"),
-        "statuses": dict(Counter(result["status"] for result in results)),
-        "slowest_seconds": {
-            result["unique_id"]: round(result["execution_time"], 2)
-            for result in sorted(results, key=lambda result: -result["execution_time"])[:5]
-        },
-    }
-    failures = [
-        f"{result['unique_id']}: {' '.join(str(result.get('message') or '').split())[:300]}"
-        for result in results
-        if result["status"] in _BAD
-    ]
-    if failures:
-        run.details["failures"] = failures[:FAILURES_KEPT]
-    run.row_count = sum(
-        max(0, int(result.get("adapter_response", {}).get("rows_affected") or 0))
-        for result in results
-        if result["unique_id"].startswith(("model.", "snapshot."))
-    )
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask the process to end, then make it."""
+    if process.poll() is None:
+        process.terminate()
+    if _wait(process, _ENDING_SECONDS) is None:
+        process.kill()
+        process.wait()

@@ -17,7 +17,7 @@ from warehouse.database import create_engine
 from warehouse.errors import SchemaAheadError, SchemaVersionError, WarehouseError
 from warehouse.migrations import roles
 
-NEWEST = "0006"
+NEWEST = "0007"
 OURS = {"irt", "reports", "ops", "exam", "analytics", "analytics_state"}
 
 

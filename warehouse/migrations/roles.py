@@ -88,6 +88,7 @@ _SPECIAL = (
     f"grant select, insert, update on ops.pipeline_runs "
     f"to {IRT_WRITER}, {REPORTS_WRITER}, {ANALYTICS_WRITER}",
     f"grant select, insert, update, delete on ops.model_builds to {ANALYTICS_WRITER}",
+    f"grant select, insert on ops.dbt_results to {ANALYTICS_WRITER}",
     # The suppression list names students: not for analysts.
     f"revoke all on ops.erased_students from {ANALYST}",
     # Which minors answer improbably is for the psychometrician, who acts as the IRT service.
