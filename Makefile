@@ -11,10 +11,6 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
-# Tests that compile SQL from literals belong to `make test`, not to a night's build.
-BUILD := build --exclude-resource-type unit_test
-# What a build did and what went wrong, without a line for every start and every passed test.
-BRIEFLY := awk '!/ (START|PASS) /{print; fflush()}'
 
 # What the user can set.
 FROM ?=
@@ -66,19 +62,17 @@ run: up ## the whole pipeline: data, KPIs, calibration, reports (DATA=file.jsonl
 	$(PY) -m warehouse summary; \
 	exit $$((calibrated > scored ? calibrated : scored))
 
-# What cron calls: each is one step of the schedule, with an honest exit code.
+# What cron calls: each is one step, with an honest exit code. Without AS_OF: of yesterday.
 AS_OF ?=
-DBT_STEP = as_of="$(AS_OF)"; as_of=$${as_of:-$$($(PY) -m warehouse as-of --yesterday)}; \
-	$(PY) -m warehouse step $@ --lock dbt --wait --as-of-date $$as_of -- \
-	dbt $(BUILD) --vars "{as_of_date: '$$as_of', test_scope: replaced}"
+DBT_STEP = $(PY) -m warehouse dbt $@ $(if $(AS_OF),--as-of $(AS_OF))
 
 .PHONY: dbt-build
 dbt-build: up ## every model as of AS_OF (default: the last complete day)
-	@$(DBT_STEP) | $(BRIEFLY)
+	@$(DBT_STEP) -- build
 
 .PHONY: dbt-build-abilities
 dbt-build-abilities: up ## what depends on abilities and item parameters, as of AS_OF
-	@$(DBT_STEP) --select source:irt+ | $(BRIEFLY)
+	@$(DBT_STEP) -- build --select source:irt+
 
 .PHONY: irt-calibrate
 irt-calibrate: up ## calibrate what is in the warehouse (MODEL=3PL ENGINE=mirt BANK=topic:algebra)
@@ -99,17 +93,16 @@ serve: up ## the IRT service with a worker on http://localhost:8000, no tokens, 
 .PHONY: dbt-backfill
 dbt-backfill: up ## build the days FROM..TO anew; run again, it goes on where it stopped
 	@test -n "$(FROM)" -a -n "$(TO)" || { echo "make dbt-backfill FROM=2026-03-01 TO=2026-03-31" >&2; exit 2; }
-	@as_of="$(AS_OF)"; as_of=$${as_of:-$$($(PY) -m warehouse as-of)}; \
-	$(PY) -m warehouse step $@ --lock dbt --wait --as-of-date $$as_of -- \
-	dbt $(BUILD) --vars "{as_of_date: '$$as_of', backfill: true, backfill_from: '$(FROM)', backfill_to: '$(TO)'}" | $(BRIEFLY)
+	@$(PY) -m warehouse dbt $@ --as-of $(or $(AS_OF),$$($(PY) -m warehouse as-of)) -- build \
+		--vars "{test_scope: all, backfill: true, backfill_from: '$(FROM)', backfill_to: '$(TO)'}"
 
 .PHONY: dbt-test
 dbt-test: up ## every data test on every row, where a night tests what it wrote (weekly)
-	@$(PY) -m warehouse step $@ --lock dbt --wait -- dbt test --exclude-resource-type unit_test | $(BRIEFLY)
+	@$(DBT_STEP) -- test
 
 .PHONY: dbt-freshness
 dbt-freshness: up ## whether results still arrive
-	@$(PY) -m warehouse step $@ -- dbt source freshness | $(BRIEFLY)
+	@$(PY) -m warehouse step $@ -- dbt source freshness
 
 .PHONY: docs
 docs: up ## generate dbt's documentation and serve it on http://localhost:8080

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from irt_service.errors import InvalidSettingsError
 from irt_service.options import NotAnswered
+from irt_service.store.backlog import MAX_TRIES
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Settings:
     ability_lookback_days: int = 90
     topic_min_responses: int = 5
     topic_prior_sd: float = 0.5
-    max_tries: int = 3
+    max_tries: int = MAX_TRIES
     not_answered: NotAnswered = NotAnswered.MISSING
     gates: GateSettings = field(default_factory=GateSettings)
 

@@ -6,20 +6,20 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from datetime import date
 from pathlib import Path
 
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.exc import DBAPIError
 
-from warehouse import overview, schema, upkeep_commands
+from warehouse import night_commands, overview, schema, status_commands, upkeep_commands
 from warehouse.database import create_engine, database_url, describe, require_reachable
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.ledger import step
 from warehouse.loader import LoadResult, load_file, table_named
 from warehouse.server import LocalServer
 from warehouse.settings import Settings, read_settings
-from warehouse.steps import CommandFailedError, run_command
+from warehouse.status import read_status
+from warehouse.steps import CommandFailedError
 from warehouse.tables import TABLES, Table
 
 LOAD_LOCK = "load"
@@ -53,8 +53,7 @@ def _run(argv: list[str]) -> int:
         # Its options are the academy's.
         return _sample(argv[1:], settings)
     wrapped: list[str] = []
-    if argv[:1] == ["step"] and "--" in argv:
-        # What follows is another command's, options and all.
+    if argv and argv[0] in night_commands.WRAPPING and "--" in argv:
         split = argv.index("--")
         argv, wrapped = argv[:split], argv[split + 1 :]
     arguments = _parser().parse_args(argv)
@@ -219,56 +218,6 @@ def _option(argv: list[str], name: str) -> Path | None:
     return None
 
 
-def _step(arguments: argparse.Namespace, _: Settings) -> int:
-    if not arguments.wrapped:
-        raise UsageError("no command to run: python -m warehouse step NAME -- COMMAND ...")
-    run_command(
-        _engine(f"seedtest-{arguments.name}"),
-        arguments.name,
-        arguments.wrapped,
-        lock=arguments.lock,
-        wait=arguments.wait,
-        as_of_date=arguments.as_of_date,
-    )
-    return 0
-
-
-def _as_of(arguments: argparse.Namespace, settings: Settings) -> int:
-    zone = overview.reporting_timezone(settings.root)
-    day = (
-        overview.last_complete_day(zone)
-        if arguments.yesterday
-        else overview.as_of_date(_engine("seedtest-as-of"), zone)
-    )
-    _print(day.isoformat())
-    return 0
-
-
-def _status(_: argparse.Namespace, settings: Settings) -> int:
-    runs = overview.last_runs(_engine("seedtest-status"))
-    _print(f"database  {describe(database_url(settings))}")
-    if not runs:
-        _print("nothing has run yet")
-        return 0
-    _print(
-        f"{'step':<24}{'status':<11}{'started (UTC)':<21}{'seconds':>8}  {'as of':<12}{'rows':>12}"
-    )
-    for run in runs:
-        as_of = run.as_of_date.isoformat() if run.as_of_date else ""
-        rows = "" if run.row_count is None else f"{run.row_count:,}"
-        _print(
-            f"{run.step:<24}{run.status:<11}{run.started_at:%Y-%m-%d %H:%M:%S}  "
-            f"{run.seconds:>8.1f}  {as_of:<12}{rows:>12}"
-        )
-        if run.error:
-            _print(f"  {' '.join(run.error.split())[:300]}")
-    bad = [run.step for run in runs if run.status in ("failed", "killed")]
-    if bad:
-        _say(f"error: last run failed: {', '.join(bad)}")
-        return 1
-    return 0
-
-
 def _summary(_: argparse.Namespace, settings: Settings) -> int:
     engine = _engine("seedtest-summary")
     _print("\nrows")
@@ -284,7 +233,9 @@ def _summary(_: argparse.Namespace, settings: Settings) -> int:
             f"{calibration.n_items} items, {calibration.n_persons} students, log-likelihood "
             f"{'unknown' if likelihood is None else f'{likelihood:,.2f}'}"
         )
-    steps = [f"{run.step} {run.seconds:.1f} s" for run in overview.last_runs(engine)]
+    with engine.connect() as connection:
+        runs = sorted(read_status(connection), key=lambda run: run.run_id or 0)
+    steps = [f"{run.step} {run.seconds:.1f} s" for run in runs if run.seconds is not None]
     _print(f"last runs     {', '.join(steps) or 'none'}")
     _print(f"report        {_report_location(settings, overview.report_to_open(engine))}")
     _print(f"database      {describe(database_url(settings))}")
@@ -334,22 +285,8 @@ def _parser() -> argparse.ArgumentParser:
     loading.add_argument("--allow-rejects", action="store_true", help="rejected lines: exit 0")
     loading.add_argument("--rejects", type=Path, metavar="PATH", help="where rejected lines go")
     commands.add_parser("sample", help="write (and --load) a sample academy with known truth")
-    stepping = add(
-        "step",
-        _step,
-        "run a command under a lock, with a row in the run ledger: step NAME ... -- COMMAND ...",
-    )
-    stepping.add_argument("name", metavar="NAME")
-    stepping.add_argument("--lock", help="refuse to start while another holds this lock")
-    stepping.add_argument("--wait", action="store_true", help="wait for the lock instead")
-    stepping.add_argument("--as-of-date", type=date.fromisoformat, metavar="DATE")
-    day = add("as-of", _as_of, "print the day that make run builds")
-    day.add_argument(
-        "--yesterday",
-        action="store_true",
-        help="the last complete day instead, which a nightly build is of",
-    )
-    add("status", _status, "the last run of each step; fails if one failed")
+    night_commands.register(add)
+    status_commands.register(add)
     upkeep_commands.register(add)
     add("summary", _summary, "what is there: rows, calibration, times, where to look")
     return parser

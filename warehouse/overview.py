@@ -1,4 +1,4 @@
-"""What `status`, `summary` and `as-of` read: the ledger, the marts, the days covered."""
+"""What `summary` and `as-of` read: the marts, the days covered, the run in force."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -10,7 +10,6 @@ import yaml
 from sqlalchemy.engine import Connection, Engine
 
 from warehouse.errors import WarehouseError
-from warehouse.ledger import IS_ALIVE
 
 DEFAULT_TIME_ZONE = "Asia/Seoul"
 COUNTED = (
@@ -26,19 +25,6 @@ COUNTED = (
     "irt.mirt_ability",
     "reports.report_artifacts",
 )
-
-
-@dataclass(frozen=True)
-class StepStatus:
-    """The last run of a step; `status` says `killed` of a run whose process is gone."""
-
-    step: str
-    status: str
-    started_at: datetime
-    seconds: float
-    as_of_date: date | None
-    row_count: int | None
-    error: str | None
 
 
 def reporting_timezone(root: Path) -> str:
@@ -77,31 +63,6 @@ def as_of_date(engine: Engine, timezone: str, now: datetime | None = None) -> da
             sa.text("select max(as_of_date) from ops.model_builds")
         ).scalar_one()
     return max(min(last or yesterday, yesterday), built or date.min)
-
-
-def last_runs(engine: Engine) -> list[StepStatus]:
-    """Return the last run of each step, in the order in which they began."""
-    statement = sa.text(
-        f"""
-        select distinct on (run.step)
-            run.step,
-            case
-                when run.status = 'running' and not {IS_ALIVE} then 'killed'
-                else run.status
-            end as status,
-            run.started_at,
-            extract(epoch from coalesce(run.ended_at, clock_timestamp()) - run.started_at)::float8
-                as seconds,
-            run.as_of_date,
-            run.row_count,
-            run.error
-        from ops.pipeline_runs as run
-        order by run.step, run.id desc
-        """  # noqa: S608 - a constant condition
-    )
-    with engine.connect() as connection:
-        rows = [StepStatus(**row) for row in connection.execute(statement).mappings()]
-    return sorted(rows, key=lambda row: row.started_at)
 
 
 def row_counts(engine: Engine) -> dict[str, int | None]:

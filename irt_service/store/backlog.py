@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+# A delivery that fails this often is parked.
+MAX_TRIES = 3
+
 
 @dataclass(frozen=True)
 class Backlog:

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from tests.conftest import ROOT, Database, DatabaseFactory
 from warehouse.cli import main
-from warehouse.overview import as_of_date, last_runs
+from warehouse.overview import as_of_date
+from warehouse.status import read_status
 
 
 @pytest.fixture
@@ -41,7 +42,8 @@ def test_rejected_lines_fail_the_load_unless_they_are_allowed(
     assert "1 new, 0 changed, 0 unchanged, 0 superseded, 1 rejected" in printed.out
     assert str(tmp_path / "rejects") in printed.err
     assert main([*command, "--allow-rejects"]) == 0
-    runs = last_runs(here.engine)
+    with here.engine.connect() as connection:
+        runs = read_status(connection)
     assert [(run.step, run.status, run.row_count) for run in runs] == [("load", "succeeded", 1)]
 
 
@@ -71,7 +73,7 @@ def test_a_step_passes_its_commands_exit_code_on(
 ) -> None:
     assert main(["step", "night", "--lock", "dbt", "--", "sh", "-c", "exit 7"]) == 7
     assert main(["status"]) == 1
-    assert "last run failed: night" in capsys.readouterr().err
+    assert "error: failed: night" in capsys.readouterr().err
     assert main(["step", "night", "--as-of-date", "2026-03-01", "--", "true"]) == 0
     assert main(["status"]) == 0
     assert "2026-03-01" in capsys.readouterr().out
@@ -103,28 +105,6 @@ def _is_running(pid: int) -> bool:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
-
-
-def test_a_dbt_step_records_rows_and_failures(
-    here: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _write(tmp_path / "dbt_project.yml", "name: small", "profile: seedtest_analytics")
-    models = tmp_path / "models"
-    models.mkdir()
-    _write(models / "good.sql", "{{ config(materialized='table') }}", "select 1 union all select 2")
-    _write(models / "bad.sql", "select * from nowhere")
-    monkeypatch.chdir(tmp_path)
-    command = ["dbt", "build", "--profiles-dir", str(ROOT)]
-    assert main(["step", "dbt-build", "--", *command]) == 1
-    with here.engine.connect() as connection:
-        row = connection.execute(
-            sa.text("select row_count, details, versions, error from ops.pipeline_runs")
-        ).one()
-    assert row.row_count == 2
-    assert row.details["dbt"]["statuses"] == {"success": 1, "error": 1}
-    assert row.details["failures"][0].startswith("model.small.bad: Database Error")
-    assert 'relation "nowhere" does not exist' in row.error
-    assert row.versions["dbt"].startswith("1.")
 
 
 def _result(connection: sa.Connection, session: str, created_at: str) -> None:
