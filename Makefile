@@ -134,5 +134,10 @@ bench: env ## measure the marts (ATTEMPTS=1e6 for a quick one), the engine and t
 	@$(PY) -m benchmarks.worker --students 500 --repeat 1
 
 .PHONY: lint
-lint: env ## ruff, mypy, sqlfluff, dbt-bouncer (make test does the same)
-	@$(PY) -m pytest -q -n 2 tests/test_lint.py
+lint: env ## ruff, mypy, sqlfluff, dbt-bouncer, bandit, a search for secrets
+	@$(PY) -m pytest -q -n 2 tests/test_lint.py tests/test_supply_chain.py
+
+.PHONY: audit
+audit: env ## known vulnerabilities of everything locked (asks an advisory service; fails without it)
+	@for lock in requirements.lock ops/images/*.lock; do echo "$$lock"; \
+		$(VENV)/bin/pip-audit --strict --disable-pip --no-deps --requirement $$lock; done

@@ -69,7 +69,7 @@ def row_counts(engine: Engine) -> dict[str, int | None]:
     """Return the rows of the main relations; None where one is not built."""
     with engine.connect() as connection:
         return {
-            name: connection.execute(sa.text(f"select count(*) from {name}")).scalar_one()  # noqa: S608
+            name: connection.execute(sa.text(f"select count(*) from {name}")).scalar_one()  # noqa: S608 - of COUNTED
             if _exists(connection, name)
             else None
             for name in COUNTED
