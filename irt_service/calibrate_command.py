@@ -149,7 +149,12 @@ def _calibrate(options: argparse.Namespace) -> int:
         result = calibrate(engine, request, service, progress, screen.say)
         run_id = result.equal_run or result.run.run_id
         ledger.details |= {"run_id": run_id, "bank": options.bank}
-        ledger.row_count = 0 if result.calibration is None else len(result.calibration.item_ids)
+        ledger.row_count = 0
+        if result.calibration is not None:
+            ledger.row_count = len(result.calibration.item_ids)
+            ledger.versions["engine"] = (
+                f"{result.calibration.engine} {result.calibration.engine_version}"
+            )
         if not result.is_accepted:
             show(summaries.calibration(result))
             raise IrtServiceError(

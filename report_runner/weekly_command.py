@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import ProgrammingError
 
 from report_runner import artifacts, queries
+from report_runner.compile import template_version
 from report_runner.console import say, tell
 from report_runner.errors import ReportError
 from report_runner.places import Place, read_place
@@ -16,7 +17,7 @@ from report_runner.quarto import require_quarto
 from report_runner.records import ItemBank, Week
 from report_runner.runner import Progress, run_weekly
 from report_runner.store import open_store
-from report_runner.weekly import Outcome, WeeklyJob
+from report_runner.weekly import TEMPLATE, Outcome, WeeklyJob
 from warehouse.database import create_engine
 from warehouse.ledger import step
 from warehouse.schema import require_current
@@ -50,6 +51,11 @@ def write_weekly(options: argparse.Namespace) -> int:
         with engine.connect() as connection:
             erased = queries.read_erased(connection, student_ids)
         student_ids = [student_id for student_id in student_ids if student_id not in erased]
+        run.versions["template"] = {
+            f"{code}.{kind}": template_version(TEMPLATE, code, kind)
+            for code in job.languages
+            for kind in job.formats
+        }
         outcome = run_weekly(
             engine,
             place,

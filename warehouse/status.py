@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from warehouse.locks import IS_ALIVE
+from warehouse.locks import IS_ALIVE, holder_of
 from warehouse.schedule import JOBS, Job
 
 FAILED = ("failed", "killed")
@@ -36,6 +36,7 @@ class StepStatus:
         row_count: what it wrote.
         error: why it failed.
         failures: of dbt, the nodes that failed, each with its reason.
+        waits_for: a lock that another holds, and who.
         tries: runs of the step by the same Job, this one included.
         succeeded_at: end of the last success.
         success_row_count: what that wrote.
@@ -52,6 +53,7 @@ class StepStatus:
     row_count: int | None = None
     error: str | None = None
     failures: Sequence[str] = ()
+    waits_for: str | None = None
     tries: int = 0
     succeeded_at: datetime | None = None
     success_row_count: int | None = None
@@ -102,6 +104,7 @@ _LAST_RUNS = f"""
             when jsonb_typeof(run.details -> 'failures') = 'array' then run.details -> 'failures'
             else '[]'
         end as failures,
+        run.details ->> 'waiting_for' as waits_for,
         (
             select count(*)
             from ops.pipeline_runs as try
@@ -121,7 +124,7 @@ def read_status(connection: Connection, now: datetime | None = None) -> list[Ste
     """
     moment = now or datetime.now(UTC)
     rows = connection.execute(sa.text(_LAST_RUNS)).mappings()
-    found = {row["step"]: StepStatus(**row) for row in rows}
+    found = {row["step"]: _named(connection, StepStatus(**row)) for row in rows.all()}
     in_use_since: datetime | None = connection.execute(
         sa.text("select min(started_at) from ops.pipeline_runs where step = any(:steps)"),
         {"steps": _DBT_STEPS},
@@ -136,3 +139,11 @@ def read_status(connection: Connection, now: datetime | None = None) -> list[Ste
         found.values(),
         key=lambda status: (_ORDER.get(status.step, len(_ORDER)), status.started_at or begin),
     )
+
+
+def _named(connection: Connection, status: StepStatus) -> StepStatus:
+    """Name who holds the lock that a step waits for."""
+    if status.status != "waiting" or status.waits_for is None:
+        return replace(status, waits_for=None)
+    holder = holder_of(connection, status.waits_for) or "nobody any more"
+    return replace(status, waits_for=f"lock {status.waits_for!r}, held by {holder}")

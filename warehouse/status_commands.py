@@ -64,7 +64,7 @@ def _metrics(arguments: argparse.Namespace, _: Settings) -> int:
 
 
 def as_table(statuses: Sequence[StepStatus]) -> list[str]:
-    """Lay the steps out as a table, with a line on what is wrong below each that is bad."""
+    """Lay the steps out as a table, with what is wrong or waited for below each."""
     lines = [
         f"{'step':<26}{'as of':<12}{'ended (UTC)':<18}{'took':>8}{'rows':>12}  {'status':<10}tries"
     ]
@@ -83,7 +83,9 @@ def as_table(statuses: Sequence[StepStatus]) -> list[str]:
 
 def _reasons(status: StepStatus) -> list[str]:
     reasons = []
-    if status.status == "killed":
+    if status.waits_for is not None:
+        reasons.append(f"waits for {status.waits_for}")
+    elif status.status == "killed":
         reasons.append("its process is gone and said nothing")
     elif status.status == "failed":
         reasons += [

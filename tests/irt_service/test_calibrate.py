@@ -40,6 +40,9 @@ def test_a_calibration_is_stored_published_and_scores_every_session(
     assert run.is_converged
     assert run.log_likelihood == pytest.approx(run.metrics["log_likelihood_path"][-1], abs=0.01)
     assert [gate["gate"] for gate in run.metrics["gates"] if not gate["is_met"]] == []
+    versions = scalar(engine, "select versions from ops.pipeline_runs where step = 'irt-calibrate'")
+    assert isinstance(versions, dict)
+    assert versions["engine"] == f"{run.engine} {run.engine_version}"
     assert len(run.input_fingerprint) == 64
     assert run.linking["method"] == "first run"
     assert run.run_id in done.stdout

@@ -127,6 +127,23 @@ def test_tries_of_one_job_are_counted(here: Database, monkeypatch: pytest.Monkey
         assert _status(here)[DAILY].tries == tries
 
 
+def test_who_is_waited_for_is_named(here: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    with step(here.engine, "other", lock="dbt") as other:
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "warehouse", "dbt", DAILY, "--wait-seconds", "600"],
+            cwd=ROOT,
+            env=here.env,
+        )
+        wait_until(lambda: DAILY in _status(here) and _status(here)[DAILY].status == "waiting")
+        capsys.readouterr()
+        assert main(["status"]) == 0
+        held = f"    waits for lock 'dbt', held by run {other.run_id} of other (process "
+        assert held in capsys.readouterr().out
+        waiting.terminate()
+        assert waiting.wait() == 143
+    assert _status(here)[DAILY].waits_for is None
+
+
 def _values(text: str) -> dict[tuple[str, ...], float]:
     return {
         (sample.name, *sample.labels.values()): sample.value
