@@ -26,7 +26,7 @@ from irt_service.api.calibration_process import Calibrations
 from irt_service.api.database import Database
 from irt_service.api.description import DESCRIPTION, describe
 from irt_service.api.observability import Observe, log_as_json
-from irt_service.api.report_links import FileLinks
+from irt_service.api.report_links import open_links
 from irt_service.api.service import Service
 from irt_service.api.settings import ServiceSettings, read_service_settings
 from irt_service.background import BackgroundWorkers
@@ -65,7 +65,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         Calibrations(
             settings.calibrations, settings.calibrations_waiting, settings.calibrate_seconds
         ),
-        FileLinks(settings.reports, settings.link_key),
+        open_links(settings),
         backlog,
     )
     app = FastAPI(

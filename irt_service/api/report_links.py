@@ -8,11 +8,16 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import quote, urlencode
 
+from irt_service.api.settings import ServiceSettings
+from report_runner.places import read_place
+
+if TYPE_CHECKING:
+    from report_runner.s3 import S3Store
+
 FILES = "/v1/report-files"
-GOOD_FOR_SECONDS = 300
 
 
 class Link(NamedTuple):
@@ -29,6 +34,41 @@ class ReportLinks(Protocol):
         """A link that needs no token; None when there is no such object."""
 
 
+def open_links(settings: ServiceSettings) -> ReportLinks:
+    """The store in which the report runner keeps reports: the same settings name it."""
+    place = read_place()
+    if not place.bucket:
+        return FileLinks(settings.reports, settings.link_key, settings.link_seconds)
+    # The client of S3 takes a third of a second to load, which a service without it spares.
+    from report_runner.s3 import S3Store  # noqa: PLC0415
+
+    return BucketLinks(S3Store(place), settings.link_seconds)
+
+
+@dataclass(frozen=True)
+class BucketLinks:
+    """Reports in a bucket, handed out by its server to who holds a presigned link.
+
+    Attributes:
+        store: the bucket.
+        seconds: how long a link is good for.
+    """
+
+    store: S3Store
+    seconds: int
+
+    def link(self, key: str) -> Link | None:
+        """A presigned address. Nobody asks the server whether the object is there: its record
+        was written after it.
+
+        Raises:
+            StoreError: there are no credentials to sign with.
+        """
+        expires = int(time.time()) + self.seconds
+        url = self.store.link(key, self.seconds)
+        return Link(url, datetime.fromtimestamp(expires, UTC))
+
+
 @dataclass(frozen=True)
 class FileLinks:
     """Reports below a folder, served by the service itself to who holds a signed link.
@@ -36,16 +76,18 @@ class FileLinks:
     Attributes:
         root: the folder.
         key: signs links; all processes of a service share it.
+        seconds: how long a link is good for.
     """
 
     root: Path
     key: str
+    seconds: int
 
     def link(self, key: str) -> Link | None:
         """A signed path of this service; None when there is no such file."""
         if self._path(key) is None:
             return None
-        expires = int(time.time()) + GOOD_FOR_SECONDS
+        expires = int(time.time()) + self.seconds
         query = urlencode({"expires": expires, "signature": self._sign(key, expires)})
         return Link(f"{FILES}/{quote(key)}?{query}", datetime.fromtimestamp(expires, UTC))
 

@@ -11,11 +11,12 @@ from starlette.responses import FileResponse, Response
 
 from irt_service.api.answers import ReportLink, Reports
 from irt_service.api.authentication import Principal
-from irt_service.api.errors import not_found
+from irt_service.api.errors import ApiError, not_found
 from irt_service.api.report_links import FILES, FileLinks
 from irt_service.api.service import COMMON, UNKNOWN, PathId, Serving, require, require_student
 from irt_service.api.tokens import READ
 from irt_service.store import reading
+from report_runner.errors import StoreError
 
 router = APIRouter(tags=["reports"])
 
@@ -35,13 +36,16 @@ async def read_reports(
     principal: Annotated[Principal, Depends(require(READ))],
     file_format: Annotated[str | None, Query(alias="format", pattern=r"^[a-z]{1,10}$")] = None,
 ) -> Response:
-    """Each link is good for five minutes and needs no token: give it to the student's browser."""
+    """Each link is good for a few minutes and needs no token: give it to the student's browser."""
 
     def read(connection: Connection) -> Reports:
         if principal.org_id is not None:
             require_student(connection, principal, student_id)
         rows = reading.read_reports(connection, student_id, week_start, file_format)
-        links = [(row, service.links.link(row.object_key)) for row in rows]
+        try:
+            links = [(row, service.links.link(row.object_key)) for row in rows]
+        except StoreError as error:
+            raise ApiError(503, "no_store", "the store of the reports gives no links") from error
         found = [
             ReportLink(
                 format=row.format,

@@ -30,6 +30,7 @@ class ServiceSettings:
         has_worker: score deliveries in this process too.
         link_key: signs links to reports that the service itself hands out.
         reports: folder of the file-system report store.
+        link_seconds: how long a link to a report is good for.
         score_body_bytes: largest body of /irt/score and of requests without much to say.
         calibrate_body_bytes: largest body of /irt/calibrate.
         connections: to the database, and threads that use them.
@@ -44,6 +45,7 @@ class ServiceSettings:
     has_worker: bool
     link_key: str
     reports: Path
+    link_seconds: int = 300
     score_body_bytes: int = 4 * MEGABYTE
     calibrate_body_bytes: int = 64 * MEGABYTE
     connections: int = 8
@@ -67,6 +69,7 @@ def read_service_settings(environment: Mapping[str, str] | None = None) -> Servi
         has_worker=values.get(WITH_WORKER) == "1",
         link_key=values.get(LINK_KEY, ""),
         reports=Path(values.get("REPORTS_DIR", "").strip() or read_warehouse_settings().state),
+        link_seconds=_number(values, "LINK_SECONDS", defaults.link_seconds),
         score_body_bytes=_number(values, "SCORE_BODY_BYTES", defaults.score_body_bytes),
         calibrate_body_bytes=_number(values, "CALIBRATE_BODY_BYTES", defaults.calibrate_body_bytes),
         connections=_number(values, "CONNECTIONS", defaults.connections),
