@@ -127,13 +127,13 @@ def bar_svg(bars: Sequence[Bar], form: Form, title: str, description: str) -> st
     """Return horizontal bars; the names stand left of them, or above in the narrow form."""
     is_wide = form == "wide"
     width, font = (660, 13) if is_wide else (340, 13)
-    row = 34 if is_wide else 50
+    row = 27 if is_wide else 50
     left, right = (196, 150) if is_wide else (0, 0)
     height = row * len(bars) + 6
     parts = []
     for index, bar in enumerate(bars):
         top = index * row + 4
-        bar_top = top + (7 if is_wide else 24)
+        bar_top = top + (4 if is_wide else 24)
         track = width - left - right
         fill = ACCENT if bar.is_strong else "#fff" if bar.is_weak else ACCENT_SOFT
         filled = max(track * bar.share, 3.0)

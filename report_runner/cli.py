@@ -2,18 +2,15 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
+from importlib import import_module
 from pathlib import Path
 
-from report_runner.calibration_command import write_calibration
 from report_runner.catalogue import LANGUAGES
-from report_runner.cohort_command import write_cohorts
 from report_runner.console import say
 from report_runner.errors import ReportError
-from report_runner.housekeeping import list_missing, prune
 from report_runner.weekly import FORMATS, RENDERERS
-from report_runner.weekly_command import write_weekly
 from warehouse.errors import WarehouseError
 
 _OUT_HELP = "folder that gets reports/ (default: the bucket S3_BUCKET, REPORTS_DIR, .warehouse)"
@@ -27,6 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ReportError, WarehouseError, OSError) as error:
         say(f"error: {error}")
         return 1
+
+
+def _later(module: str, function: str) -> Callable[[argparse.Namespace], int]:
+    """Return a command that is loaded when it runs: every process of a run loads this file."""
+
+    def run(options: argparse.Namespace) -> int:
+        command = getattr(import_module(f"report_runner.{module}"), function)
+        return int(command(options))
+
+    return run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         default=RENDERERS[0],
         help="compiled templates, or `quarto render` of each report (slow; needs Quarto)",
     )
-    weekly.set_defaults(run=write_weekly)
+    weekly.set_defaults(run=_later("weekly_command", "write_weekly"))
     cohort = commands.add_parser(
         "cohort",
         help="reports of classes for their tutors",
@@ -68,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     cohort.add_argument("--by", choices=("classroom", "organisation"), default="classroom")
     cohort.add_argument("--cohort", action="append", metavar="ID", help="this one (repeatable)")
     cohort.add_argument("--language", type=_choice(LANGUAGES), default=("ko",), metavar="ko|en")
-    cohort.set_defaults(run=write_cohorts)
+    cohort.set_defaults(run=_later("cohort_command", "write_cohorts"))
     calibration = commands.add_parser(
         "calibration",
         help="report of a calibration for psychometricians",
@@ -82,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         "--language", type=_choice(LANGUAGES), default=("ko",), metavar="ko|en"
     )
     calibration.add_argument("--out", type=Path, metavar="DIR", help=_OUT_HELP)
-    calibration.set_defaults(run=write_calibration)
+    calibration.set_defaults(run=_later("calibration_command", "write_calibration"))
     missing = commands.add_parser(
         "missing",
         help="what a week lacks",
@@ -92,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     missing.add_argument(
         "--recorded-only", action="store_true", help="believe the database about the store"
     )
-    missing.set_defaults(run=list_missing)
+    missing.set_defaults(run=_later("housekeeping", "list_missing"))
     prune_parser = commands.add_parser(
         "prune",
         help="delete reports older than the retention",
@@ -108,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         help="default: REPORTS_KEEP_WEEKS",
     )
     prune_parser.add_argument("--out", type=Path, metavar="DIR", help=_OUT_HELP)
-    prune_parser.set_defaults(run=prune)
+    prune_parser.set_defaults(run=_later("housekeeping", "prune"))
     return parser
 
 

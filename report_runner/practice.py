@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 
 from report_runner.records import NO_TOPIC, ItemBank, Row
 
@@ -16,6 +15,7 @@ PROBABILITY_TOLERANCE = 0.12
 TOPICS_RECOMMENDED = 3
 ITEMS_PER_TOPIC = 2
 _MINIMUM_GRADED_COUNT = 3
+_FARTHEST_LOGIT = 700.0
 # Fewer questions than this are a coincidence, however they went.
 MINIMUM_TELLING_COUNT = 5
 
@@ -55,7 +55,9 @@ def choose_practice(
         if row["theta_basis"] == "topic" and row["theta"] is not None and row["topic_id"] in codes:
             thetas[codes[row["topic_id"]]] = row["theta"]
     logits = bank.discrimination * (thetas[item_codes] - bank.difficulty)
-    probability = bank.guessing + (1 - bank.guessing) * expit(logits)
+    # Beyond this an exponential overflows, and the probability is 0 or 1 anyway.
+    chances = 1 / (1 + np.exp(-np.clip(logits, -_FARTHEST_LOGIT, _FARTHEST_LOGIT)))
+    probability = bank.guessing + (1 - bank.guessing) * chances
     distance = np.abs(probability - TARGET_PROBABILITY)
     for item_id in seen_items:
         if (position := bank.positions.get(item_id)) is not None:

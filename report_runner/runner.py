@@ -102,6 +102,8 @@ _worker: tuple[Engine, Store, WeeklyJob, ItemBank] | None = None
 
 def _begin_worker(url: str, place: Place, job: WeeklyJob, bank: ItemBank, parent: int) -> None:
     global _worker  # noqa: PLW0603  a process's own state, set once before its first chunk
+    # Typst's threads would take turns with the other processes.
+    os.environ["RAYON_NUM_THREADS"] = "1"
     _worker = (create_engine(url), open_store(place), job, bank)
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
 

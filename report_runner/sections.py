@@ -21,6 +21,7 @@ DISPLAY_POINTS_PER_THETA = 100.0
 MINIMUM_GRADED_COUNT = 10
 MINIMUM_TOPIC_GRADED_COUNT = 3
 TOPICS_SHOWN = 8
+GOALS_SHOWN = 4
 CHANGE_WEEKS = 4
 
 Trend = Literal["up", "same", "down"]
@@ -133,6 +134,7 @@ class StudentReport:
     topics: tuple[Topic, ...]
     practice: tuple[Practice, ...]
     goals: tuple[Goal, ...]
+    more_goal_count: int
     run_id: str | None
 
 
@@ -179,7 +181,8 @@ def build_report(record: StudentRecord, week: Week, bank: ItemBank) -> StudentRe
         practice=()
         if is_short or now["theta"] is None
         else choose_practice(float(now["theta"]), record.topics, record.seen_items, bank),
-        goals=goals,
+        goals=goals[:GOALS_SHOWN],
+        more_goal_count=max(len(goals) - GOALS_SHOWN, 0),
         run_id=now["run_id"],
     )
 

@@ -6,6 +6,7 @@ but the theme's folder and the fonts.
 
 import re
 import unicodedata
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from importlib import resources
@@ -19,7 +20,7 @@ from report_runner.charts import Chart
 from report_runner.errors import ReportDataError
 from report_runner.fonts import REPLACEMENT, covered, font_folders
 from report_runner.render import template_environment
-from report_runner.text import clean_text
+from report_runner.text import clean_text, shorten
 
 # A word longer than this gets places to break; Typst has none inside a Latin word.
 _LONG_WORD = 24
@@ -27,6 +28,11 @@ _UNBROKEN = re.compile(rf"[^\s\u1100-\u11ff\u3000-\u9fff\uac00-\ud7a3]{{{_LONG_W
 _BREAK = '";#box();#"'
 _BOLD = 'font-weight="600"'
 _NO_GLYPH = "could not be displayed"
+_PAGE_COUNT = re.compile(rb"/Type\s*/Pages\s*/Count\s+(\d+)")
+# From the size of a comfortable page to the smallest that is still read well.
+DENSITIES = 3
+# In ems; no sentence of ours is longer without what a person wrote.
+_LONG_TEXT = 78
 
 
 def typst_text(value: object) -> Markup:
@@ -36,27 +42,53 @@ def typst_text(value: object) -> Markup:
     return _literal(str(value))
 
 
+def short_typst_text(value: object) -> Markup:
+    """Return `value` cut to a length that only what a person wrote exceeds."""
+    if type(value) is Chart:
+        return _drawing(value)
+    return _literal(shorten(clean_text(str(value)), _LONG_TEXT))
+
+
 def simple_typst_text(value: object) -> Markup:
-    """Return `value` without joined and combined characters, which may have no glyph."""
+    """Return `value`, cut, without joined and combined characters, which may have no glyph."""
     if type(value) is Chart:
         return _drawing(value, simple=True)
-    return _literal(_simple(clean_text(str(value))))
+    return _literal(_simple(shorten(clean_text(str(value)), _LONG_TEXT)))
 
 
-def render_pdf(source: str, day: date, **values: Any) -> bytes:
+def render_pdf(source: str, day: date, *, most_pages: int | None = None, **values: Any) -> bytes:
     """Return the PDF of a compiled Typst template; `day` is its date of creation.
+
+    What does not fit on `most_pages` is set smaller, at last with long texts cut.
 
     Raises:
         ReportDataError: Typst refuses the document.
     """
-    document = _template(source).render(**values)
+    for density in range(DENSITIES):
+        pdf = _render(source, day, density, values)
+        if most_pages is None or count_pages(pdf) <= most_pages:
+            break
+    return pdf
+
+
+def count_pages(pdf: bytes) -> int:
+    """Return the number of pages of a PDF that Typst made."""
+    found = _PAGE_COUNT.search(pdf)
+    if found is None:
+        raise ReportDataError("Typst's PDF does not say how many pages it has")
+    return int(found[1])
+
+
+def _render(source: str, day: date, density: int, values: dict[str, Any]) -> bytes:
+    text = short_typst_text if density == DENSITIES - 1 else typst_text
+    document = _template(source, text).render(density=density, **values)
     try:
         return _typeset(document, day)
     except typst.TypstError as error:
         if _NO_GLYPH not in str(error):
             raise ReportDataError(f"the PDF cannot be made: {error}") from error
     # Every character has a glyph, but not in one font with those it is joined to.
-    document = _template(source, simple=True).render(**values)
+    document = _template(source, simple_typst_text).render(density=density, **values)
     try:
         return _typeset(document, day)
     except typst.TypstError as error:
@@ -72,6 +104,8 @@ def _covered(value: str) -> str:
     if value.isascii():
         return value
     points = covered()
+    if points.issuperset(map(ord, set(value))):
+        return value
     return "".join(c if ord(c) in points else REPLACEMENT for c in value)
 
 
@@ -96,13 +130,13 @@ def _typeset(document: str, day: date) -> bytes:
 
 
 @lru_cache(maxsize=32)
-def _template(source: str, *, simple: bool = False) -> Template:
-    return typst_environment(simple=simple).from_string(source)
+def _template(source: str, text: Callable[[object], str]) -> Template:
+    return typst_environment(text).from_string(source)
 
 
-def typst_environment(*, simple: bool = False) -> Environment:
+def typst_environment(text: Callable[[object], str] = typst_text) -> Environment:
     """Return the environment in which compiled Typst templates are filled."""
-    return template_environment(simple_typst_text if simple else typst_text, trim_blocks=False)
+    return template_environment(text, trim_blocks=False)
 
 
 @lru_cache(maxsize=16384)

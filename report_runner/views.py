@@ -80,5 +80,6 @@ class WeeklyReportText:
     practice: tuple[PracticeText, ...]
     goals: tuple[GoalText, ...]
     has_own_goals: bool
+    more_goals: str
     short: tuple[str, ...]
     as_of: str

@@ -23,6 +23,8 @@ from report_runner.wording import say
 TEMPLATE = "weekly_report"
 FORMATS = ("html", "pdf")
 RENDERERS = ("compiled", "quarto")
+# Of a PDF: one sheet of paper.
+MOST_PAGES = 2
 # Small enough that a kill costs a second's work.
 RECORDED_AT_ONCE = 50
 
@@ -196,5 +198,5 @@ def _render(job: WeeklyJob, code: str, file_format: str, words: WeeklyReportText
         return render_quarto(TEMPLATE, code, file_format, report=words)
     compiled = compile_template(TEMPLATE, code, file_format)
     if file_format == "pdf":
-        return render_pdf(compiled.source, job.week.as_of_date, report=words)
+        return render_pdf(compiled.source, job.week.as_of_date, most_pages=MOST_PAGES, report=words)
     return render_html(compiled.source, report=words)

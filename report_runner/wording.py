@@ -14,7 +14,7 @@ from report_runner.sections import (
     StudentReport,
     Topic,
 )
-from report_runner.text import clean_text
+from report_runner.text import clean_text, shorten
 from report_runner.views import (
     GoalText,
     PracticeText,
@@ -27,6 +27,8 @@ from report_runner.views import (
 # probability of a goal -> message; the first that is reached counts
 _GOAL_WORDS = ((0.95, "reached"), (0.65, "high"), (0.4, "even"), (0.15, "low"), (0.0, "far"))
 _EVEN = 0.5
+# Enough of a question to know it again.
+_CONTENT_EMS = 60
 _TREND_CHART_POINTS = 2
 
 
@@ -61,6 +63,9 @@ def say(report: StudentReport, language: Language) -> WeeklyReportText:
         practice=tuple(_practice(group, language) for group in report.practice),
         goals=tuple(_goal(goal, language) for goal in report.goals),
         has_own_goals=any(goal.is_own for goal in report.goals),
+        more_goals=language.text("goals.more", count=language.number(report.more_goal_count))
+        if report.more_goal_count
+        else "",
         short=_short(report, language) if report.is_short else (),
         as_of=language.text("reading.as_of", date=as_of),
     )
@@ -289,7 +294,7 @@ def _practice(practice: Practice, language: Language) -> PracticeText:
     items = []
     for item in practice.items:
         label = language.text("practice.item", id=_visible(item.item_id))
-        content = clean_text(item.content or "")
+        content = shorten(clean_text(item.content or ""), _CONTENT_EMS)
         chance = language.text("practice.chance", rate=language.percent(item.probability))
         note = f"{label} · {chance}" if content else chance
         items.append({"name": content or label, "note": note})

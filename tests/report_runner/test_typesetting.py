@@ -1,7 +1,9 @@
 """The PDF: accessible, the same every time, and nobody's text is code in it."""
 
+import dataclasses
 import re
 import unicodedata
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,9 +15,9 @@ from report_runner.compile import compile_template
 from report_runner.errors import ReportDataError
 from report_runner.sections import build_report
 from report_runner.text import clean_text
-from report_runner.typesetting import printable, render_pdf, typst_environment
+from report_runner.typesetting import count_pages, printable, render_pdf, typst_environment
 from report_runner.wording import say
-from tests.report_runner.marts import SUNDAY
+from tests.report_runner.marts import SUNDAY, WEEK
 from tests.report_runner.pdf import needs_pdftotext, text_of, words_of
 from tests.report_runner.records import THIS_WEEK, bank, goal_row, record, topic_row, week_row
 from tests.report_runner.test_injection import HOSTILE
@@ -150,3 +152,32 @@ def test_no_typst_template_can_leave_a_value_as_code(source: str) -> None:
     filled = typst_environment().from_string(source).render(x='#a"\\')
     assert filled == '#"#a\\"\\\\";'
     assert clean_text('#a"\\') == '#a"\\'
+
+
+@pytest.mark.parametrize("code", ["ko", "en"])
+@pytest.mark.parametrize("length", [4, 40, 400])
+def test_the_fullest_report_of_the_longest_names_fits_on_one_sheet(code: str, length: int) -> None:
+    def name(number: int) -> str:
+        return f"{number}" + "이차함수의 그래프 " * (length // 10) + "가" * (length % 10)
+
+    items = [(f"i{number}", name(number % 8), -0.4) for number in range(16)]
+    exercises = dataclasses.replace(bank(items), contents=tuple(name(n) for n in range(16)))
+    student = record(
+        weeks=[week_row(WEEKS[0], theta=0.1), week_row(WEEK - timedelta(weeks=1)), week_row()],
+        profile={"display_name": name(0), "grade": name(1), "classroom_name": name(2)},
+        topics=[
+            topic_row(name(n), 18, 9 + n, strength="weak" if n < 4 else "strong") for n in range(9)
+        ],
+        goals=[goal_row(topic_id=name(n), probability=0.01) for n in range(6)],
+        detail={
+            "recovery_attempt_count": 30,
+            "median_time_recent_ms": 40000.0,
+            "median_time_previous_ms": 60000.0,
+        },
+    )
+    template = compile_template("weekly_report", code, "pdf")
+    report = say(build_report(student, THIS_WEEK, exercises), template.language)
+    assert (len(report.goals), bool(report.more_goals)) == (4, True)
+    pdf = render_pdf(template.source, SUNDAY, most_pages=2, report=report)
+    assert count_pages(pdf) == 2
+    assert count_pages(render_pdf(template.source, SUNDAY, report=report)) >= 2
