@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# dbt and the warehouse commands: builds, migrations, waiting, status, metrics.
+# dbt and the warehouse commands: builds, migrations, waiting, status.
 # Build from the checkout's root: ops/images/build dbt
 
 ARG PYTHON_IMAGE=docker.io/library/python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
@@ -23,7 +23,7 @@ FROM ${PYTHON_IMAGE} AS dbt
 ARG REVISION=unknown
 ARG VERSION=0.0.0
 LABEL org.opencontainers.image.title="seedtest-analytics dbt" \
-      org.opencontainers.image.description="dbt builds, migrations, ledger and metrics of seedtest-analytics" \
+      org.opencontainers.image.description="dbt builds, migrations and run ledger of seedtest-analytics" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.version="${VERSION}"

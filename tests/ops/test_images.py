@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -127,7 +128,7 @@ def test_no_tool_of_development_is_installed(role: str) -> None:
 
 
 @of_each_role
-def test_every_package_of_ours_that_is_imported_is_copied(role: str) -> None:
+def test_every_module_of_ours_that_is_loaded_is_copied(role: str) -> None:
     holds = {
         source
         for stage in stages(role).values()
@@ -135,14 +136,8 @@ def test_every_package_of_ours_that_is_imported_is_copied(role: str) -> None:
         for source in sources
         if source in OURS
     }
-    needs = {
-        name.partition(".")[0]
-        for package in _run_by(role)
-        for file in (ROOT / package).rglob("*.py")
-        for name in _imports(file)
-    }
-    assert needs & set(OURS) <= holds
-    assert _run_by(role) <= holds
+    started = [f"{package}.__main__" for package in _run_by(role)]
+    assert {name.partition(".")[0] for name in _loaded(started)} <= holds
 
 
 def _run_by(role: str) -> set[str]:
@@ -156,14 +151,30 @@ def _run_by(role: str) -> set[str]:
     return used | {list(stages(role).values())[-1].command("CMD")[0]}
 
 
-def _imports(file: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module)
-    return names
+def _loaded(started: list[str]) -> set[str]:
+    """Return our modules that are loaded with these: by imports outside of functions."""
+    found: set[str] = set()
+    waiting = list(started)
+    while waiting:
+        module = waiting.pop()
+        path = ROOT / module.replace(".", "/")
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if module in found or module.partition(".")[0] not in OURS or not file.is_file():
+            continue
+        found.add(module)
+        for node in _at_the_top(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return found
+
+
+def _at_the_top(tree: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(tree):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield child
+            yield from _at_the_top(child)
 
 
 def test_the_build_script_reads_the_manifests_names() -> None:

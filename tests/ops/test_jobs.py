@@ -1,11 +1,13 @@
 """The CronJobs are the schedule: names, times, order, and commands that exist."""
 
+import importlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from croniter import croniter
 
 from tests.ops.manifests import NAMES, PROXY, Pod, of_kind, pods
+from warehouse.night_commands import WRAPPING
 from warehouse.schedule import JOBS, Job
 
 
@@ -13,12 +15,15 @@ def _pod(overlay: str, owner: str) -> Pod:
     return next(pod for pod in pods(overlay) if pod.owner == owner)
 
 
+# Beside the nights: nothing is built, and nothing waits for it.
+HOUSEKEEPING = {"retain-weekly": "30 6 * * 3"}
+
+
 @pytest.mark.parametrize("overlay", NAMES)
 def test_there_is_one_cronjob_for_each_job_of_the_schedule(overlay: str) -> None:
     cronjobs = of_kind(overlay, "CronJob")
-    assert {name: one["spec"]["schedule"] for name, one in cronjobs.items()} == {
-        job.name: job.cron for job in JOBS
-    }
+    expected = {job.name: job.cron for job in JOBS} | HOUSEKEEPING
+    assert {name: one["spec"]["schedule"] for name, one in cronjobs.items()} == expected
     for one in cronjobs.values():
         spec = one["spec"]
         assert spec["timeZone"] == "Etc/UTC"
@@ -66,3 +71,33 @@ def test_the_database_proxy_is_there_first_and_ends_with_the_job() -> None:
         others = pod.containers[1:]
         assert all("restartPolicy" not in one for one in others)
     assert all(PROXY not in [one["name"] for one in pod.containers] for pod in pods("staging"))
+
+
+def test_every_command_is_one_that_its_program_knows() -> None:
+    commands = [step["args"] for pod in pods("production") for step in pod.steps]
+    assert {command[0] for command in commands} == {"warehouse", "irt_service", "report_runner"}
+    for module, *arguments in commands:
+        cli = importlib.import_module(f"{module}.cli")
+        # What follows is dbt's; the schedule is where its selection is tested.
+        ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        # argparse ends the process at what it does not know.
+        assert cli._parser().parse_args(ours)
+        assert "--" not in arguments or arguments[0] in WRAPPING
+
+
+@pytest.mark.parametrize("overlay", ["staging", "production"])
+def test_whoever_is_told_of_the_bucket_may_use_it(overlay: str) -> None:
+    told = 0
+    for pod in pods(overlay):
+        for one in pod.steps:
+            settings = [entry["configMapRef"]["name"] for entry in one.get("envFrom", [])]
+            names = {entry["name"] for entry in one["env"]}
+            keys = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+            token = {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"}
+            if "report-config" in settings:
+                told += 1
+                assert names >= (keys if overlay == "staging" else token), one["name"]
+                assert pod.labels["seedtest/reaches-s3"] == "true"
+            else:
+                assert not names & (keys | token)
+    assert told == 5

@@ -33,6 +33,7 @@ BUCKET = Endpoint("bucket", address="52.219.60.1")
 METADATA = Endpoint("metadata service", address="169.254.169.254")
 NEIGHBOUR = Endpoint("another server of the network", address="192.168.7.7")
 DATABASES = {"local": "172.18.0.1", "staging": "10.32.0.9", "production": "10.64.0.9"}
+TELL_THE_BUCKET = ("generate-weekly-report", "r-irt-plumber", "retain-weekly")
 PORTS = (53, 80, 443, 988, 3307, 5432, 8000, 9464, 9801)
 
 
@@ -82,7 +83,7 @@ def test_pods_reach_the_database_and_reports_reach_the_bucket(overlay: str) -> N
     database_port = 3307 if overlay == "production" else 5432
     expected = {(owner, "name server", 53) for owner in owners}
     expected |= {(owner, "database", database_port) for owner in owners}
-    expected |= {(owner, "bucket", 443) for owner in ("generate-weekly-report", "r-irt-plumber")}
+    expected |= {(owner, "bucket", 443) for owner in TELL_THE_BUCKET}
     if overlay == "local":
         # Wherever the machine's own PostgreSQL is.
         expected |= {(owner, "bucket", 5432) for owner in owners}

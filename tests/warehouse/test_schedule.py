@@ -1,13 +1,14 @@
 """The schedule builds everything, names nothing twice, and knows when a success is too old."""
 
+import re
 from datetime import timedelta
 
 import pytest
 
-from tests.conftest import Database
+from tests.conftest import ROOT, Database
 from tests.dbt_runner import DbtRunner
 from warehouse.errors import UsageError
-from warehouse.schedule import JOBS, Job, dbt_selection
+from warehouse.schedule import JOBS, Job, Step, dbt_selection
 
 STEPS = [step for job in JOBS for step in job.steps]
 
@@ -22,6 +23,21 @@ def test_every_model_is_built_by_a_step(run_dbt: DbtRunner, database: Database) 
     every_name = {name.rpartition(".")[2] for name in models()}
     named = {word.strip("+") for word in selections if not word.startswith("source:")}
     assert named <= every_name
+
+
+def test_the_marts_that_may_be_a_week_old_are_those_built_weekly(
+    run_dbt: DbtRunner, database: Database
+) -> None:
+    def built(steps: list[Step]) -> set[str]:
+        selection = [word for step in steps for word in step.selection]
+        found = run_dbt("ls", "--resource-type", "model", "--select", *selection, database=database)
+        return {name.rpartition(".")[2] for name in found.result}
+
+    nightly = built([step for job in JOBS for step in job.steps if job.cron.endswith("* * *")])
+    weekly = {name for name in built(STEPS) - nightly if name.startswith("fct_")}
+    alerts = (ROOT / "ops" / "monitoring" / "alerts.yaml").read_text()
+    (pattern,) = re.findall(r'mart!~"([^"]+)"', alerts)
+    assert {name for name in weekly | nightly if re.fullmatch(pattern, name)} == weekly
 
 
 def test_the_jobs_are_those_that_were_agreed() -> None:
