@@ -154,6 +154,17 @@ def test_no_typst_template_can_leave_a_value_as_code(source: str) -> None:
     assert clean_text('#a"\\') == '#a"\\'
 
 
+@needs_pdftotext
+def test_korean_words_stay_whole_at_the_end_of_a_line() -> None:
+    template = compile_template("weekly_report", "ko", "pdf")
+    student = record(weeks=[week_row(WEEKS[0], theta=0.9), week_row()])
+    report = say(build_report(student, THIS_WEEK, bank()), template.language)
+    assert report.score is not None
+    words = set(text_of(render_pdf(template.source, SUNDAY, report=report)).split())
+    sentences = [report.score.range, report.score.change, *(kpi.words for kpi in report.kpis)]
+    assert {word for sentence in sentences for word in sentence.split()} <= words
+
+
 @pytest.mark.parametrize("code", ["ko", "en"])
 @pytest.mark.parametrize("length", [4, 40, 400])
 def test_the_fullest_report_of_the_longest_names_fits_on_one_sheet(code: str, length: int) -> None:
