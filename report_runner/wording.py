@@ -1,5 +1,6 @@
 """The words of a student report: what `sections` found, said in one language."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from report_runner.catalogue import Language, half_up
@@ -61,7 +62,7 @@ def say(report: StudentReport, language: Language) -> WeeklyReportText:
         strong_topics=_standing_out(report.topics, "strong", language),
         weak_topics=_standing_out(report.topics, "weak", language),
         practice=tuple(_practice(group, language) for group in report.practice),
-        goals=tuple(_goal(goal, language) for goal in report.goals),
+        goals=_goals(report.goals, language),
         has_own_goals=any(goal.is_own for goal in report.goals),
         more_goals=language.text("goals.more", count=language.number(report.more_goal_count))
         if report.more_goal_count
@@ -299,6 +300,18 @@ def _practice(practice: Practice, language: Language) -> PracticeText:
         note = f"{label} · {chance}" if content else chance
         items.append({"name": content or label, "note": note})
     return PracticeText(name, reason, tuple(items))
+
+
+def _goals(goals: tuple[Goal, ...], language: Language) -> tuple[GoalText, ...]:
+    texts = [_goal(goal, language) for goal in goals]
+    # Advice that holds for several goals is given with the first.
+    far = language.text("goals.far")
+    for index, text in enumerate(texts):
+        if text.words == far:
+            words = f"{far} {language.text('goals.far_advice')}"
+            texts[index] = replace(text, words=words)
+            break
+    return tuple(texts)
 
 
 def _goal(goal: Goal, language: Language) -> GoalText:
