@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from report_runner.artifacts import find_artifact
+from report_runner.errors import StoreError
 from report_runner.places import CONTENT_TYPES, Place, read_place
 
 # Ids of this form stay as they are; everything else is named by a readable stub and a hash.
@@ -61,21 +63,30 @@ class FileStore:
         """Write beside the target and rename, so that a reader never sees half a report.
 
         A file torn by a power cut is found by its size on the next run.
+
+        Raises:
+            StoreError: the folder cannot be written, or the disk is full.
         """
         folder, _slash, name = f"{self.root}/{key}".rpartition("/")
         unfinished = f"{folder}/.{name}.unfinished"
         try:
-            file = open(unfinished, "wb", buffering=0)  # noqa: PTH123, SIM115  see below
-        except FileNotFoundError:
-            os.makedirs(folder, exist_ok=True)  # noqa: PTH103  pathlib doubles what a put takes
-            file = open(unfinished, "wb", buffering=0)  # noqa: PTH123, SIM115
+            self._write(folder, unfinished, data)
+            os.replace(unfinished, f"{folder}/{name}")  # noqa: PTH105  see _write
+        except OSError as error:
+            with suppress(OSError):
+                Path(unfinished).unlink()
+            raise StoreError(f"cannot store {folder}/{name}: {error.strerror}") from error
+
+    @staticmethod
+    def _write(folder: str, path: str, data: bytes) -> None:
+        # Strings and a second attempt: pathlib and a look for the folder double the time.
         try:
-            with file:
-                file.write(data)
-            os.replace(unfinished, f"{folder}/{name}")  # noqa: PTH105
-        except OSError:
-            Path(unfinished).unlink(missing_ok=True)
-            raise
+            file = open(path, "wb")  # noqa: PTH123, SIM115
+        except FileNotFoundError:
+            os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+            file = open(path, "wb")  # noqa: PTH123, SIM115
+        with file:
+            file.write(data)
 
     def size(self, key: str) -> int | None:
         """Return the file's size in bytes, None when there is no such file."""
