@@ -142,6 +142,10 @@ def require_reachable(engine: Engine) -> None:
             version = int(connection.execute(sa.text("show server_version_num")).scalar_one())
     except OperationalError as error:
         reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+        if "FATAL:" in reason:
+            raise DatabaseUnavailableError(
+                f"the server at {describe(engine.url)} refuses: {reason}"
+            ) from error
         raise DatabaseUnavailableError(
             f"no database answers at {describe(engine.url)}: {reason}. Start the local one "
             "with `make up` (python -m warehouse start), or set DATABASE_URL"

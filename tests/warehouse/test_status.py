@@ -206,8 +206,8 @@ CONTENTS = [
     "(student_id text, week_start date, is_complete boolean)",
     """
     insert into analytics.fct_student_weekly_kpis values
-        ('a', '2026-03-02', true), ('b', '2026-03-02', true), ('a', '2026-03-09', false),
-        ('c', '2026-02-23', true)
+        ('a', '2026-03-02', true), ('b', '2026-03-02', true), ('c', '2026-02-23', true),
+        ('a', '2026-03-09', false), ('b', '2026-03-09', false)
     """,
     """
     insert into reports.report_artifacts (student_id, week_start, format, object_key, size_bytes,
