@@ -69,6 +69,6 @@ def older(new_database: DatabaseFactory) -> Database:
     database = new_database()
     with database.engine.begin() as connection:
         connection.exec_driver_sql(
-            "update ops.schema_version set version_num = '0004' where version_num not like 'exam%'"
+            "update ops.schema_version set version_num = '0004' where version_num <> 'exam_0001'"
         )
     return database
