@@ -88,8 +88,8 @@ affected_attempts as (
 ),
 
 -- A result may have been delivered again since fct_attempts was built. Who reads the
--- attempts of a session by its version must not take the old ones for the new. Joined by
--- the key alone: of two equalities the planner would expect one row, and nest loops.
+-- attempts of a session by its version must not take the old ones for the new. Joined
+-- by the key alone: of two equalities the planner would expect one row, and nest loops.
 attempted_sessions as (
 
     select
