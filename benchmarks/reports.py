@@ -125,9 +125,12 @@ def _prepare(engine: sa.Engine, students: int) -> None:
         for statement in _DATA.split(";\n"):
             text = sa.text(statement)
             connection.execute(text, {name: values[name] for name in text._bindparams})
-        connection.execute(
-            sa.text("create index on analytics.fct_student_weekly_kpis (student_id, week_start)")
-        )
+        # As dbt makes them.
+        for index in (
+            "fct_attempts (student_id, attempt_date)",
+            "fct_topic_daily_features (student_id, feature_date)",
+        ):
+            connection.execute(sa.text(f"create index on analytics.{index}"))
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text("vacuum analyze"))
 
