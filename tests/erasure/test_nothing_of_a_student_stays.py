@@ -156,11 +156,10 @@ def test_nothing_brings_the_student_back(
     academy.run("irt_service", "score", "--history")
     assert academy.traces() == []
 
-    _build(academy, run_dbt, LAST_DAY + timedelta(days=1))
     academy.run("irt_service", "calibrate", "--model", "Rasch", "--force")
+    _build(academy, run_dbt, LAST_DAY + timedelta(days=1))
     academy.run("report_runner", "weekly", "--format", "html")
     academy.run("report_runner", "cohort", "--format", "html")
-    _build(academy, run_dbt, LAST_DAY + timedelta(days=1))
     assert academy.traces() == []
     assert list(academy.folder.glob("cohorts/*/*/*/report.html")) != []
 
