@@ -103,6 +103,8 @@ JOBS = (
                 "+fct_sessions",
                 "+dim_items",
                 "+dim_students",
+                # What the step after the calibration reads and does not build.
+                "@source:irt",
             ),
             Step("irt-calibrate", "irt", "irt_service", ("calibrate",)),
             _dbt("apply-calibration", "source:irt+"),
