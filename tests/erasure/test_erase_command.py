@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Protocol
 
 import psycopg
 import pytest
@@ -19,6 +22,7 @@ from report_runner.store import report_key
 from tests.conftest import ROOT, Database
 from tests.erasure.traces import files_with, tables_with
 from tests.report_runner.seaweed import BUCKET, Seaweed
+from warehouse.cli import main
 from warehouse.erasure.removal import redacted
 
 GONE, STAYS = "st-00012", "st-000123"
@@ -80,18 +84,35 @@ def _execute(database: Database, statements: str, **parameters: object) -> None:
             connection.execute(statement.encode(), parameters or None)
 
 
-def _erase(
-    database: Database, folder: Path, *arguments: str, given: str | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "warehouse", "erase", *arguments],
-        cwd=ROOT,
-        env={**database.env, "REPORTS_DIR": str(folder)},
-        input=given,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Erase(Protocol):
+    """Runs `python -m warehouse erase` in this process: another would mostly import."""
+
+    def __call__(self, database: Database, folder: Path, *arguments: str, given: str = "") -> Done:
+        """Run it on a database and a folder of reports, with this on its standard input."""
+
+
+@pytest.fixture
+def erase(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Erase:
+    """The command."""
+
+    def run(database: Database, folder: Path, *arguments: str, given: str = "") -> Done:
+        monkeypatch.setenv("DATABASE_URL", database.url)
+        monkeypatch.setenv("REPORTS_DIR", str(folder))
+        monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+        capsys.readouterr()
+        code = main(["erase", *arguments])
+        return Done(code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture
@@ -114,9 +135,11 @@ def _rows(database: Database) -> list[str]:
     return [found for found in tables_with(database.url, STAYS) if found.endswith("rows")]
 
 
-def test_one_student_goes_and_the_other_stays_whole(school: Database, tmp_path: Path) -> None:
+def test_one_student_goes_and_the_other_stays_whole(
+    erase: Erase, school: Database, tmp_path: Path
+) -> None:
     before = _rows(school)
-    done = _erase(school, tmp_path, GONE, "--reason", "asked for by the parents")
+    done = erase(school, tmp_path, GONE, "--reason", "asked for by the parents")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("1 students erased: 15 rows, 2 reports, 1 cohort reports")
     assert tables_with(school.url, GONE) == []
@@ -139,20 +162,22 @@ def test_one_student_goes_and_the_other_stays_whole(school: Database, tmp_path: 
 
 
 def test_erasing_again_changes_nothing_and_the_list_says_who(
-    school: Database, tmp_path: Path
+    erase: Erase, school: Database, tmp_path: Path
 ) -> None:
-    assert _erase(school, tmp_path, "--from", "-", given=f"{GONE}\n").returncode == 0
-    again = _erase(school, tmp_path, GONE)
+    assert erase(school, tmp_path, "--from", "-", given=f"{GONE}\n").returncode == 0
+    again = erase(school, tmp_path, GONE)
     assert again.stdout.startswith("1 students erased: 0 rows, 0 reports, 0 cohort reports")
-    listed = _erase(school, tmp_path, "--list")
+    listed = erase(school, tmp_path, "--list")
     assert (listed.returncode, listed.stdout.split("\t")[:2]) == (0, [GONE, "erased"])
-    assert _erase(school, tmp_path).stdout == "nobody to erase\n"
-    restored = _erase(school, tmp_path, "--restore", GONE)
+    assert erase(school, tmp_path).stdout == "nobody to erase\n"
+    restored = erase(school, tmp_path, "--restore", GONE)
     assert restored.stdout.startswith("1 taken off the list")
-    assert _erase(school, tmp_path, "--list").stdout == ""
+    assert erase(school, tmp_path, "--list").stdout == ""
 
 
-def test_a_killed_erasure_is_finished_by_the_next_one(school: Database, tmp_path: Path) -> None:
+def test_a_killed_erasure_is_finished_by_the_next_one(
+    erase: Erase, school: Database, tmp_path: Path
+) -> None:
     # It gets as far as the marts, which somebody builds.
     with psycopg.connect(school.url) as builder:
         builder.execute("lock table analytics_state.fct_attempts in share row exclusive mode")
@@ -171,31 +196,25 @@ def test_a_killed_erasure_is_finished_by_the_next_one(school: Database, tmp_path
         killed.kill()
         killed.wait()
     assert "analytics.fct_attempts: 1 rows" in tables_with(school.url, GONE)
-    listed = _erase(school, tmp_path, "--list")
+    listed = erase(school, tmp_path, "--list")
     assert (listed.returncode, listed.stdout.split("\t")[1]) == (1, "unfinished")
-    assert _erase(school, tmp_path).returncode == 0
+    assert erase(school, tmp_path).returncode == 0
     assert tables_with(school.url, GONE) == []
     assert files_with(tmp_path, GONE) == []
 
 
 def test_a_place_that_refuses_fails_the_command_and_keeps_the_student_out(
-    school: Database, tmp_path: Path
+    erase: Erase, school: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "warehouse", "erase", GONE],
-        cwd=ROOT,
-        env={
-            **school.env,
-            "S3_BUCKET": "nowhere",
-            "S3_ENDPOINT_URL": "http://127.0.0.1:1",
-            "AWS_ACCESS_KEY_ID": "x",
-            "AWS_SECRET_ACCESS_KEY": "x",
-            "AWS_REGION": "us-east-1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    for name, value in {
+        "S3_BUCKET": "nowhere",
+        "S3_ENDPOINT_URL": "http://127.0.0.1:1",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    done = erase(school, tmp_path, GONE)
     assert done.returncode == 1
     assert "run `python -m warehouse erase` again" in done.stderr
     assert GONE not in done.stderr
@@ -206,14 +225,14 @@ def test_a_place_that_refuses_fails_the_command_and_keeps_the_student_out(
     assert "EndpointConnectionError" in told[0][0]
     assert GONE not in told[0][0]
     assert tables_with(school.url, GONE) != []
-    assert _erase(school, tmp_path, "--list").returncode == 1
+    assert erase(school, tmp_path, "--list").returncode == 1
 
 
 @pytest.mark.parametrize("arguments", [("",), ("--restore",), ("--from", "no-such-file")])
 def test_wrong_usage_is_refused(
-    database: Database, tmp_path: Path, arguments: tuple[str, ...]
+    erase: Erase, database: Database, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    assert _erase(database, tmp_path, *arguments).returncode == 2
+    assert erase(database, tmp_path, *arguments).returncode == 2
 
 
 def test_ids_are_redacted_where_they_stand_for_themselves() -> None:
