@@ -32,7 +32,7 @@ from benchmarks.analytics_data import (
 )
 from benchmarks.dbt_timing import Build, DbtFailedError, dbt
 from benchmarks.duckdb_history import history_seconds
-from benchmarks.machine import ServerMemory, describe_machine
+from benchmarks.machine import ServerUse, describe_machine
 from benchmarks.per_student import student_by_student
 from warehouse.database import create_engine
 from warehouse.schema import migrate
@@ -161,13 +161,13 @@ class Bench:
     def _dbt(self, title: str, *arguments: str, days: int = 0) -> Build:
         with self._connect() as connection:
             as_of = day_of_night(nights_made(connection) + days)
-        with ServerMemory(self._server.pid() or 0) as memory:
+        with ServerUse(self._server.pid() or 0) as use:
             build = dbt(self._url, self._scratch, *arguments, as_of=as_of)
         slowest = sorted({**build.models, **build.tests}.items(), key=lambda entry: -entry[1])
         _say(
             f"{title}: {build.seconds:.1f} s wall, SQL of models {build.model_seconds:.1f} s, "
             f"of {len(build.tests)} tests {sum(build.tests.values()):.1f} s, "
-            f"server {memory.peak_megabytes:,.0f} MB"
+            f"server {use.cpu_seconds:.1f} s of processor time, {use.peak_megabytes:,.0f} MB"
         )
         for name, seconds in slowest[:SLOWEST]:
             _say(f"  {seconds:8.2f}  {name}")
