@@ -11,7 +11,8 @@ from datetime import date, timedelta
 import psycopg
 
 from tests.conftest import Database, DatabaseFactory
-from tests.dbt.arrivals import KINDS, RARE, Arrivals
+from tests.dbt.arrival_kinds import KINDS, RARE
+from tests.dbt.arrivals import Arrivals
 from tests.dbt.every_mart import mart_differences, read_marts
 from tests.dbt.kpi_scenario import KpiSchool
 from tests.dbt_runner import DbtFailedError, DbtRunner

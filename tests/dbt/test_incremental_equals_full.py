@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Database, DatabaseFactory
-from tests.dbt.arrivals import KINDS
+from tests.dbt.arrival_kinds import KINDS
 from tests.dbt.sequences import (
     BUILDS,
     Report,
