@@ -48,6 +48,8 @@ def clean_text(value: str) -> str:
 
 def shorten(value: str, width: float) -> str:
     """Return `value` cut to about `width` ems, ending in an ellipsis where it was cut."""
+    if len(value) <= width:
+        return value  # no character is wider than an em
     used = 0.0
     for index, character in enumerate(value):
         used += character_width(character)
