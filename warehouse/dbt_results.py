@@ -14,8 +14,8 @@ from warehouse.ledger import Run, tell_patiently, to_json
 
 # dbt copies such variables into its results: these are of this run, and not of another dbt that
 # wrote into the same folder.
-RUN_ENVIRONMENT = "DBT_ENV_CUSTOM_ENV_SEEDTEST_RUN_ID"
-_RUN_KEY = "SEEDTEST_RUN_ID"
+MARK_ENVIRONMENT = "DBT_ENV_CUSTOM_ENV_SEEDTEST_MARK"
+_MARK = "SEEDTEST_MARK"
 MESSAGE_MAX_CHARACTERS = 1000
 FAILURES_KEPT = 20
 SLOWEST_KEPT = 5
@@ -56,14 +56,14 @@ class DbtResults:
         return sum(node.row_count or 0 for node in self.nodes if node.resource_type in _WRITING)
 
 
-def read_results(path: Path, run_id: int) -> DbtResults | None:
-    """Read the results of this run; None when dbt did not come so far as to write any."""
+def read_results(path: Path, mark: str) -> DbtResults | None:
+    """Read the results that bear this mark; None when dbt did not come so far as to write any."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     metadata = content.get("metadata", {})
-    if metadata.get("env", {}).get(_RUN_KEY) != str(run_id):
+    if metadata.get("env", {}).get(_MARK) != mark:
         return None
     return DbtResults(
         metadata.get("dbt_version"),

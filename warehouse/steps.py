@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -17,7 +18,7 @@ from typing import IO
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from warehouse.dbt_results import RUN_ENVIRONMENT, load_results, note_results, read_results
+from warehouse.dbt_results import MARK_ENVIRONMENT, load_results, note_results, read_results
 from warehouse.errors import WarehouseError
 from warehouse.ledger import Run, step
 
@@ -76,6 +77,7 @@ def run_dbt(engine: Engine, run: Run, command: Sequence[str]) -> None:
     Raises CommandFailedError, naming the nodes that failed, or what dbt said last.
     """
     run.details["command"] = list(command)
+    mark = uuid.uuid4().hex
     last: deque[str] = deque(maxlen=_LAST_LINES)
 
     def hear(line: str) -> None:
@@ -88,12 +90,12 @@ def run_dbt(engine: Engine, run: Run, command: Sequence[str]) -> None:
 
     code = _run(
         command,
-        environment={RUN_ENVIRONMENT: str(run.run_id)},
+        environment={MARK_ENVIRONMENT: mark},
         hear=hear,
         is_lock_held=run.is_lock_held,
     )
     folder = Path(os.environ.get("DBT_TARGET_PATH", "target"))
-    results = read_results(folder / "run_results.json", run.run_id)
+    results = read_results(folder / "run_results.json", mark)
     if results is not None:
         note_results(run, results)
         try:
