@@ -56,6 +56,7 @@ _HOLDER = f"""
 """  # noqa: S608 - constants
 # After so long a wait it is said again who holds the lock, who may be another by then.
 _LOOK_SECONDS = 60.0
+_GRACE_SECONDS = 1.0
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -70,7 +71,10 @@ def take_or_refuse(connection: Connection, lock: str, *, starter: str) -> None:
 
     The holder's row of the ledger keeps who was refused: `starter`, in words.
     """
-    if _try(connection, lock):
+    # PostgreSQL needs a moment to see that a killed holder is gone.
+    is_taken = _try(connection, lock) or _queue(connection, lock, _GRACE_SECONDS)
+    connection.execute(sa.text("set lock_timeout = 0"))
+    if is_taken:
         return
     row = _holder(connection, lock)
     if row is not None and row.run_id is not None:
