@@ -53,7 +53,8 @@ class Store(Protocol):
 class FileStore:
     """Objects as files below a folder."""
 
-    uploads_at_once = 1
+    # A file takes the disk longer than a page takes the processor.
+    uploads_at_once = 4
 
     def __init__(self, root: Path) -> None:
         """Keep objects below `root`; folders are made when they are needed."""

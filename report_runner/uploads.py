@@ -15,7 +15,7 @@ class Uploads:
     """The uploads of one chunk; what has arrived is known for certain."""
 
     def __init__(self, store: Store) -> None:
-        """Send to `store`, several at once where that is faster."""
+        """Send to `store`, as many at once as it says is fastest."""
         self.store = store
         self.pool = _pool(store.uploads_at_once) if store.uploads_at_once > 1 else None
         self.present: list[Artifact] = []
