@@ -21,6 +21,10 @@ CONSTRUCTS = {
     r"isfinite": "finite",
     r"collate \"C\"": "bytewise",
     r"pg_\w+|hashtext": "a macro of dbt/macros/cross_db",
+    r"::": "cast(… as …)",
+    r"\bfloat8\b|\bint4\b|\bint8\b": "double precision, integer, bigint",
+    r"'infinity'": "end_of_time",
+    r"distinct on\b": "row_number() over (…) = 1",
 }
 # What is left, and why.
 EXCEPTIONS = {

@@ -6,6 +6,14 @@
     {{- return("cast('" ~ value ~ "' as date)") -}}
 {% endmacro %}
 
+{% macro end_of_time() %}
+    {{- return(adapter.dispatch('end_of_time')()) -}}
+{% endmacro %}
+
+{% macro postgres__end_of_time() %}
+    {{- return("cast('infinity' as date)") -}}
+{% endmacro %}
+
 {% macro local_date(timestamp) %}
     {{- return(adapter.dispatch('local_date')(timestamp)) -}}
 {% endmacro %}

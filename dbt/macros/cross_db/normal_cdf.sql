@@ -5,5 +5,5 @@
 
 {# erfc keeps the digits of a small tail, which 1 - erf would lose. #}
 {% macro default__normal_cdf(x) -%}
-    0.5 * erfc(-({{ x }}) / sqrt(2::float8))
+    0.5 * erfc(-({{ x }}) / sqrt(cast(2 as double precision)))
 {%- endmacro %}

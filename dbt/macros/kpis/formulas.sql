@@ -20,7 +20,8 @@
         when {{ session_count }} = 0 then 0
         else
             {{ var('engagement_weight_sessions') }} * {{ clamp(
-                session_count ~ '::float8 / ' ~ var('engagement_full_sessions')
+                'cast(' ~ session_count ~ ' as double precision) / '
+                ~ var('engagement_full_sessions')
             ) }}
             + {{ var('engagement_weight_gap') }} * case
                 when {{ gap_days }} = 0 then 1
@@ -41,13 +42,15 @@
         when {{ days_since_last_activity }} >= {{ var('churn_window_days') }} then 1
         else
             {{ var('churn_weight_recency') }} * {{ clamp(
-                days_since_last_activity ~ '::float8 / ' ~ var('churn_full_recency_days')
+                'cast(' ~ days_since_last_activity ~ ' as double precision) / '
+                ~ var('churn_full_recency_days')
             ) }}
             + {{ var('churn_weight_gap') }} * {{ known_or_neutral(clamp(
                 gap_days ~ ' / ' ~ var('churn_full_gap_days')
             )) }}
             + {{ var('churn_weight_sessions') }} * {{ clamp(
-                '1 - ' ~ session_count ~ '::float8 / ' ~ var('churn_full_sessions')
+                '1 - cast(' ~ session_count ~ ' as double precision) / '
+                ~ var('churn_full_sessions')
             ) }}
     end
 {%- endmacro %}

@@ -14,7 +14,10 @@
 
 {% macro improvement_index_accuracy(p_recent, p_previous, n) -%}
     {%- set half_width -%}
-        1.96 * sqrt(({{ p_recent }}) * (1 - ({{ p_recent }})) / nullif(({{ n }})::float8, 0))
+        1.96 * sqrt(
+            ({{ p_recent }}) * (1 - ({{ p_recent }}))
+            / nullif(cast({{ n }} as double precision), 0)
+        )
     {%- endset -%}
     {{ clamp(
         '((' ~ p_recent ~ ') - (' ~ p_previous ~ ')) * '
@@ -27,7 +30,8 @@
 
 {% macro improvement_evidence_weight(n) -%}
     {{ clamp(
-        '(' ~ n ~ ')::float8 / ' ~ var('improvement_full_weight_attempts'), 0, 1
+        'cast(' ~ n ~ ' as double precision) / '
+        ~ var('improvement_full_weight_attempts'), 0, 1
     ) }}
 {%- endmacro %}
 

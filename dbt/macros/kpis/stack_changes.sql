@@ -7,15 +7,15 @@
             {{ relation }}.changed_on
             {%- for column in carried %},
                 {% if column in columns %}{{ relation }}.{{ column }}
-                {%- else %}null::date{% endif %} as {{ column }}
+                {%- else %}cast(null as date){% endif %} as {{ column }}
             {%- endfor %}
             {%- for column in counts %},
                 {% if column in columns %}{{ relation }}.{{ column }}
                 {%- else %}0{% endif %} as {{ column }}
             {%- endfor %}
             {%- for column in measures %},
-                {% if column in columns %}{{ relation }}.{{ column }}::float8
-                {%- else %}0::float8{% endif %} as {{ column }}
+                {%- set change = relation ~ '.' ~ column if column in columns else '0' %}
+                cast({{ change }} as double precision) as {{ column }}
             {%- endfor %}
         from {{ relation }}
         {% if not loop.last %}union all{% endif %}

@@ -4,7 +4,7 @@
     {%- set probability = response_probability(
         theta, discrimination, difficulty, guessing
     ) -%}
-    ({{ discrimination }}) * (({{ is_correct }})::int - {{ probability }})
+    ({{ discrimination }}) * (cast({{ is_correct }} as integer) - {{ probability }})
     * ({{ probability }} - ({{ guessing }}))
     / ({{ probability }} * (1 - ({{ guessing }})))
 {%- endmacro %}

@@ -197,7 +197,7 @@ medians as (
         middle_values.item_id,
         middle_values.as_of,
         middle_values.value_count,
-        avg(middle_values.value)::float8 as median
+        cast(avg(middle_values.value) as double precision) as median
     from middle_values
     where
         middle_values.value_rank in (

@@ -17,7 +17,7 @@ with goals as (
         int_goals__versioned.valid_from,
         -- A goal is open up to and including its target date.
         least(
-            coalesce(int_goals__versioned.valid_to, date 'infinity'),
+            coalesce(int_goals__versioned.valid_to, {{ end_of_time() }}),
             {{ add_days('int_goals__versioned.target_date', 1) }}
         ) as valid_to
     from {{ ref('int_goals__versioned') }} as int_goals__versioned

@@ -10,8 +10,8 @@ with periods as (
 -- have a period under each publication of its run.
 inputs as (
     select distinct
-        periods.topic_ability_id::text as input_key,
-        ''::text as version,
+        cast(periods.topic_ability_id as text) as input_key,
+        cast('' as text) as version,
         periods.student_id,
         periods.effective_date as from_date
     from periods

@@ -11,7 +11,7 @@ with item_days as (
 inputs as (
     select
         item_days.attempt_date || ' ' || item_days.item_id as input_key,
-        item_days.content_hash::text as version,
+        cast(item_days.content_hash as text) as version,
         item_days.item_id as student_id,
         item_days.attempt_date as from_date
     from item_days

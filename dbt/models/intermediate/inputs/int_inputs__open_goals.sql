@@ -18,7 +18,7 @@ inputs as (
             "'start'", 'open_goals.student_id', 'open_goals.goal_key',
             'open_goals.valid_from',
         ]) }} as input_key,
-        open_goals.content_hash::text as version,
+        cast(open_goals.content_hash as text) as version,
         open_goals.student_id,
         open_goals.valid_from as from_date
     from open_goals
@@ -28,7 +28,7 @@ inputs as (
             "'end'", 'open_goals.student_id', 'open_goals.goal_key',
             'open_goals.valid_to',
         ]) }} as input_key,
-        ''::text as version,
+        cast('' as text) as version,
         open_goals.student_id,
         open_goals.valid_to as from_date
     from open_goals

@@ -9,9 +9,9 @@ with runs as (
 -- a publication or its revocation is then a change from its own first day on.
 inputs as (
     select
-        runs.valid_from::text as input_key,
+        cast(runs.valid_from as text) as input_key,
         runs.run_id as version,
-        null::text as student_id,
+        cast(null as text) as student_id,
         runs.valid_from as from_date
     from runs
 )

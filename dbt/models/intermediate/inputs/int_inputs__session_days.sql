@@ -34,8 +34,8 @@ session_days as (
 inputs as (
     select
         session_days.session_id || ' ' || session_days.attempt_date as input_key,
-        session_days.revision::text as version,
-        null::text as student_id,
+        cast(session_days.revision as text) as version,
+        cast(null as text) as student_id,
         session_days.attempt_date as from_date
     from session_days
 )

@@ -21,7 +21,7 @@ with predictions as (
 inputs as (
     select
         predictions.kpi_date || ' ' || predictions.student_id as input_key,
-        predictions.content_hash::text as version,
+        cast(predictions.content_hash as text) as version,
         predictions.student_id,
         predictions.kpi_date as from_date
     from predictions

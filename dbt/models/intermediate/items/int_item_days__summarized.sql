@@ -30,7 +30,8 @@ with attempts as (
         end as first_answer,
         case when fct_attempts.is_first_graded then fct_sessions.graded_count - 1 end
             as other_graded_count,
-        fct_sessions.correct_count - fct_attempts.is_correct::int as other_correct_count
+        fct_sessions.correct_count - cast(fct_attempts.is_correct as integer)
+            as other_correct_count
     from {{ ref('fct_attempts') }} as fct_attempts
     inner join {{ ref('fct_sessions') }} as fct_sessions
         on fct_attempts.session_id = fct_sessions.session_id
@@ -47,10 +48,13 @@ counts as (
     select
         attempts.item_id,
         attempts.attempt_date,
-        count(*)::int as attempt_count,
-        (count(*) filter (where attempts.is_first_graded))::int as response_count,
-        (count(*) filter (where attempts.is_first_graded and attempts.is_correct))::int
-            as correct_count,
+        cast(count(*) as integer) as attempt_count,
+        cast(count(*) filter (where attempts.is_first_graded) as integer)
+            as response_count,
+        cast(
+            count(*) filter (where attempts.is_first_graded and attempts.is_correct)
+            as integer
+        ) as correct_count,
         {{ sorted_array('attempts.response_time_ms') }} as response_times_ms
     from attempts
     group by attempts.item_id, attempts.attempt_date
@@ -65,12 +69,18 @@ shares_by_length as (
         attempts.other_graded_count,
         count(*) as pair_count,
         count(*) filter (where attempts.is_correct) as correct_count,
-        sum(attempts.other_correct_count)::numeric(38, 20) as share_sum,
-        sum(attempts.other_correct_count::bigint * attempts.other_correct_count)
-        ::numeric(38, 20) as share_square_sum,
-        coalesce(
-            sum(attempts.other_correct_count) filter (where attempts.is_correct), 0
-        )::numeric(38, 20) as correct_share_sum,
+        cast(sum(attempts.other_correct_count) as numeric(38, 20)) as share_sum,
+        cast(
+            sum(
+                cast(attempts.other_correct_count as bigint)
+                * attempts.other_correct_count
+            ) as numeric(38, 20)
+        ) as share_square_sum,
+        cast(
+            coalesce(
+                sum(attempts.other_correct_count) filter (where attempts.is_correct), 0
+            ) as numeric(38, 20)
+        ) as correct_share_sum,
         min(attempts.other_correct_count) as lowest_correct_count,
         max(attempts.other_correct_count) as highest_correct_count
     from attempts
@@ -82,19 +92,26 @@ shares as (
     select
         by_length.item_id,
         by_length.attempt_date,
-        sum(by_length.pair_count)::int as pair_count,
-        sum(by_length.correct_count)::int as pair_correct_count,
+        cast(sum(by_length.pair_count) as integer) as pair_count,
+        cast(sum(by_length.correct_count) as integer) as pair_correct_count,
         sum(by_length.share_sum / by_length.other_graded_count) as other_share_sum,
         sum(
             by_length.share_square_sum
-            / (by_length.other_graded_count::bigint * by_length.other_graded_count)
+            / (
+                cast(by_length.other_graded_count as bigint)
+                * by_length.other_graded_count
+            )
         ) as other_share_square_sum,
         sum(by_length.correct_share_sum / by_length.other_graded_count)
             as correct_other_share_sum,
-        min(by_length.lowest_correct_count::float8 / by_length.other_graded_count)
-            as lowest_other_share,
-        max(by_length.highest_correct_count::float8 / by_length.other_graded_count)
-            as highest_other_share
+        min(
+            cast(by_length.lowest_correct_count as double precision)
+            / by_length.other_graded_count
+        ) as lowest_other_share,
+        max(
+            cast(by_length.highest_correct_count as double precision)
+            / by_length.other_graded_count
+        ) as highest_other_share
     from shares_by_length as by_length
     group by by_length.item_id, by_length.attempt_date
 ),
@@ -127,10 +144,10 @@ item_days as (
         counts.correct_count,
         coalesce(shares.pair_count, 0) as pair_count,
         coalesce(shares.pair_correct_count, 0) as pair_correct_count,
-        coalesce(shares.other_share_sum, 0)::numeric(38, 20) as other_share_sum,
-        coalesce(shares.other_share_square_sum, 0)::numeric(38, 20)
+        cast(coalesce(shares.other_share_sum, 0) as numeric(38, 20)) as other_share_sum,
+        cast(coalesce(shares.other_share_square_sum, 0) as numeric(38, 20))
             as other_share_square_sum,
-        coalesce(shares.correct_other_share_sum, 0)::numeric(38, 20)
+        cast(coalesce(shares.correct_other_share_sum, 0) as numeric(38, 20))
             as correct_other_share_sum,
         shares.lowest_other_share,
         shares.highest_other_share,

@@ -99,14 +99,16 @@ attempt_days as (
     select
         attempts.student_id,
         attempts.attempt_date,
-        count(*)::int as attempt_count,
-        count(attempts.is_correct)::int as graded_count,
-        (count(*) filter (where attempts.is_correct))::int as correct_count,
-        (count(*) filter (where not attempts.is_correct))::int as wrong_count,
-        (count(attempts.response_time_ms) filter (where attempts.is_correct))::int
-            as timed_correct_count,
-        coalesce(sum(attempts.hint_count), 0)::int as hint_sum,
-        count(attempts.hint_count)::int as hint_attempt_count
+        cast(count(*) as integer) as attempt_count,
+        cast(count(attempts.is_correct) as integer) as graded_count,
+        cast(count(*) filter (where attempts.is_correct) as integer) as correct_count,
+        cast(count(*) filter (where not attempts.is_correct) as integer) as wrong_count,
+        cast(
+            count(attempts.response_time_ms) filter (where attempts.is_correct)
+            as integer
+        ) as timed_correct_count,
+        cast(coalesce(sum(attempts.hint_count), 0) as integer) as hint_sum,
+        cast(count(attempts.hint_count) as integer) as hint_attempt_count
     from attempts
     group by attempts.student_id, attempts.attempt_date
 ),
@@ -164,7 +166,7 @@ session_changes as (
                 sessions.session_date,
                 1,
                 1,
-                (sessions.duration_us is not null)::int,
+                cast(sessions.duration_us is not null as integer),
                 coalesce(sessions.duration_us, 0),
                 case when sessions.recent_until is null then 0 else sessions.gap_us end,
                 case when sessions.churn_until is null then 0 else sessions.gap_us end
@@ -173,7 +175,7 @@ session_changes as (
                 sessions.session_date + {{ long }},
                 -1,
                 0,
-                -(sessions.duration_us is not null)::int,
+                -cast(sessions.duration_us is not null as integer),
                 -coalesce(sessions.duration_us, 0),
                 0,
                 0
@@ -217,7 +219,7 @@ recovery_changes as (
         attempts.student_id,
         change.changed_on,
         change.recovery_attempt_count,
-        change.recovery_attempt_count * attempts.is_correct::int
+        change.recovery_attempt_count * cast(attempts.is_correct as integer)
             as recovery_correct_count
     from attempts
     inner join wrong_days
@@ -278,7 +280,7 @@ medians as (
     select
         median_day_buckets.student_id,
         median_day_buckets.median_date,
-        count(timed_attempts.response_time_ms)::int as timed_count,
+        cast(count(timed_attempts.response_time_ms) as integer) as timed_count,
         -- Twice the median of whole milliseconds is a whole number.
         coalesce({{ median('timed_attempts.response_time_ms') }} * 2, 0)
             as median_half_ms
@@ -298,7 +300,8 @@ median_steps as (
         medians.student_id,
         medians.median_date,
         medians.timed_count - lag(medians.timed_count, 1, 0) over by_day as timed_count,
-        medians.median_half_ms - lag(medians.median_half_ms, 1, 0::float8) over by_day
+        medians.median_half_ms
+        - lag(medians.median_half_ms, 1, cast(0 as double precision)) over by_day
             as median_half_ms
     from medians
     window by_day as (partition by medians.student_id order by medians.median_date)

@@ -13,7 +13,7 @@ periods as (
                 order by publications.publication_id
                 rows between 1 following and unbounded following
             ),
-            date 'infinity'
+            {{ end_of_time() }}
         ) as valid_to
     from publications
     where not publications.is_revoked

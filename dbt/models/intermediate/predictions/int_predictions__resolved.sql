@@ -178,6 +178,7 @@ select
     resolved.cutoff_date,
     resolved.resolved_on,
     -- Decimals, so that equal predictions stay equal: ranks and bins depend on it.
-    round(resolved.probability::numeric, 12)::numeric(13, 12) as probability,
+    cast(round(cast(resolved.probability as numeric), 12) as numeric(13, 12))
+        as probability,
     resolved.has_come_true
 from resolved

@@ -33,17 +33,29 @@ delivered_topics as (
 
 ),
 
+ranked_topics as (
+
+    select
+        item_id,
+        topic_id,
+        row_number() over (
+            partition by item_id
+            order by
+                (topic_id is null) asc,
+                attempt_count desc,
+                {{ bytewise('topic_id') }} asc
+        ) as topic_rank
+    from delivered_topics
+
+),
+
 delivered_items as (
 
-    select distinct on (item_id)
+    select
         item_id,
         topic_id
-    from delivered_topics
-    order by
-        item_id asc,
-        (topic_id is null) asc,
-        attempt_count desc,
-        {{ bytewise('topic_id') }} asc
+    from ranked_topics
+    where topic_rank = 1
 
 ),
 

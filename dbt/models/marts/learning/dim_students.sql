@@ -33,23 +33,32 @@ classroom_students as (
 ),
 
 -- The class joined last is the one that counts; the id settles a tie.
-current_classrooms as (
+ranked_classrooms as (
 
-    select distinct on (classroom_students.student_id)
+    select
         classroom_students.student_id,
         classroom_students.classroom_id,
         classrooms.classroom_name,
-        classrooms.org_id
+        classrooms.org_id,
+        row_number() over (
+            partition by classroom_students.student_id
+            order by
+                classroom_students.from_date desc,
+                classroom_students.classroom_id asc
+        ) as classroom_rank
     from classroom_students
     left join classrooms
         on classroom_students.classroom_id = classrooms.classroom_id
     where
         classroom_students.from_date <= {{ as_of_date() }}
-        and coalesce(classroom_students.to_date, 'infinity') >= {{ as_of_date() }}
-    order by
-        classroom_students.student_id asc,
-        classroom_students.from_date desc,
-        classroom_students.classroom_id asc
+        and coalesce(classroom_students.to_date, {{ end_of_time() }})
+        >= {{ as_of_date() }}
+),
+
+current_classrooms as (
+
+    select * from ranked_classrooms
+    where classroom_rank = 1
 
 ),
 
@@ -65,14 +74,26 @@ session_activity as (
 
 ),
 
-last_organisations as (
+ranked_organisations as (
 
-    select distinct on (student_id)
+    select
         student_id,
-        org_id
+        org_id,
+        row_number() over (
+            partition by student_id order by started_at desc, session_id desc
+        ) as organisation_rank
     from sessions
     where session_date <= {{ as_of_date() }} and org_id is not null
-    order by student_id asc, started_at desc, session_id desc
+
+),
+
+last_organisations as (
+
+    select
+        student_id,
+        org_id
+    from ranked_organisations
+    where organisation_rank = 1
 
 ),
 

@@ -93,9 +93,9 @@ evidence as (
         activity.attempt_count_recent,
         activity.graded_recent_short_count,
         activity.graded_previous_short_count,
-        activity.correct_recent_short_count::float8
+        cast(activity.correct_recent_short_count as double precision)
         / nullif(activity.graded_recent_short_count, 0) as accuracy_recent,
-        activity.correct_previous_short_count::float8
+        cast(activity.correct_previous_short_count as double precision)
         / nullif(activity.graded_previous_short_count, 0) as accuracy_previous,
         activity.timed_correct_recent_count,
         activity.timed_correct_previous_count,
@@ -109,7 +109,7 @@ evidence as (
         end as median_time_previous_ms,
         activity.wrong_previous_count,
         activity.recovery_attempt_count,
-        activity.recovery_correct_count::float8
+        cast(activity.recovery_correct_count as double precision)
         / nullif(activity.recovery_attempt_count, 0) as recovery_rate,
         activity.session_count_recent,
         activity.session_count_churn,
@@ -125,7 +125,7 @@ evidence as (
                     activity.session_span_churn_us / 86400000000
                     / (activity.session_count_churn - 1)
         end as session_gap_churn_days,
-        activity.hint_sum::float8
+        cast(activity.hint_sum as double precision)
         / nullif(activity.hint_attempt_count, 0) as mean_hint_count,
         activity.session_us / 1000000
         / nullif(activity.timed_session_count, 0) as mean_session_seconds,
@@ -142,8 +142,10 @@ evidence as (
         primary_goals.goal_number is null as is_default_goal,
         primary_goals.topic_id as goal_topic_id,
         primary_goals.target_date as goal_target_date,
-        coalesce(primary_goals.target_theta, {{ var('default_goal_theta') }}::float8)
-            as goal_target_theta,
+        coalesce(
+            primary_goals.target_theta,
+            cast({{ var('default_goal_theta') }} as double precision)
+        ) as goal_target_theta,
         goal_topic_abilities.topic_ability_number is not null as has_topic_ability,
         case
             when goal_topic_abilities.topic_ability_number is null then abilities.theta

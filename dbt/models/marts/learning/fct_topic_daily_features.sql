@@ -106,13 +106,14 @@ topic_days as (
         attempts.attempt_date as feature_date,
         attempts.day_number,
         attempts.first_date,
-        count(*)::int as attempt_count,
-        count(attempts.is_correct)::int as graded_count,
-        (count(*) filter (where attempts.is_correct))::int as correct_count,
-        sum(attempts.response_time_ms)::float8
-        / nullif(count(attempts.response_time_ms), 0)::float8 as average_time_ms,
+        cast(count(*) as integer) as attempt_count,
+        cast(count(attempts.is_correct) as integer) as graded_count,
+        cast(count(*) filter (where attempts.is_correct) as integer) as correct_count,
+        cast(sum(attempts.response_time_ms) as double precision)
+        / cast(nullif(count(attempts.response_time_ms), 0) as double precision)
+            as average_time_ms,
         {{ median('attempts.response_time_ms') }} as median_time_ms,
-        sum(attempts.hint_count)::int as hint_count,
+        cast(sum(attempts.hint_count) as integer) as hint_count,
         max(attempts.answered_at) as last_seen_at
     from attempts
     group by
@@ -127,13 +128,13 @@ topic_windows as (
     select
         topic_days.*,
         row_number() over () as topic_day_number,
-        coalesce(sum(topic_days.graded_count) over recent, 0)::int
+        cast(coalesce(sum(topic_days.graded_count) over recent, 0) as integer)
             as graded_recent_short_count,
-        coalesce(sum(topic_days.correct_count) over recent, 0)::int
+        cast(coalesce(sum(topic_days.correct_count) over recent, 0) as integer)
             as correct_recent_short_count,
-        coalesce(sum(topic_days.graded_count) over previous, 0)::int
+        cast(coalesce(sum(topic_days.graded_count) over previous, 0) as integer)
             as graded_previous_short_count,
-        coalesce(sum(topic_days.correct_count) over previous, 0)::int
+        cast(coalesce(sum(topic_days.correct_count) over previous, 0) as integer)
             as correct_previous_short_count
     from topic_days
     window
@@ -273,8 +274,8 @@ expected_responses as (
 residuals as (
     select
         expected_responses.topic_day_number,
-        count(*)::int as residual_attempt_count,
-        (count(*) filter (where expected_responses.is_correct))::float8
+        cast(count(*) as integer) as residual_attempt_count,
+        cast(count(*) filter (where expected_responses.is_correct) as double precision)
         - sum(expected_responses.probability) as observed_minus_expected,
         sqrt(
             sum(expected_responses.probability * (1 - expected_responses.probability))
@@ -306,9 +307,9 @@ improvements as (
             'topic_windows.graded_recent_short_count'
         ) }} as improvement_theta,
         {{ improvement_index_accuracy(
-            'topic_windows.correct_recent_short_count::float8'
+            'cast(topic_windows.correct_recent_short_count as double precision)'
             ~ ' / nullif(topic_windows.graded_recent_short_count, 0)',
-            'topic_windows.correct_previous_short_count::float8'
+            'cast(topic_windows.correct_previous_short_count as double precision)'
             ~ ' / nullif(topic_windows.graded_previous_short_count, 0)',
             'topic_windows.graded_recent_short_count'
         ) }} as improvement_accuracy
@@ -343,7 +344,8 @@ features as (
         improvements.attempt_count,
         improvements.graded_count,
         improvements.correct_count,
-        improvements.correct_count::float8 / nullif(improvements.graded_count, 0)
+        cast(improvements.correct_count as double precision)
+        / nullif(improvements.graded_count, 0)
             as accuracy,
         improvements.average_time_ms,
         improvements.median_time_ms,

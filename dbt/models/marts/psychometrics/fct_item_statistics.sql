@@ -135,7 +135,7 @@ answer_steps as (
         item_days_in_scope.item_id,
         item_days_in_scope.as_of,
         entries.answer,
-        sum(entries.answer_count::int) as answer_count
+        sum(cast(entries.answer_count as integer)) as answer_count
     from item_days_in_scope
     cross join {{ json_object_entries(
         'item_days_in_scope.answer_counts', 'entries', 'answer', 'answer_count'
@@ -194,15 +194,17 @@ answers as (
             'answers_by_frequency.answer_count',
             'answers_by_frequency.frequency_rank <= ' ~ var('item_answer_count_max'),
         ) }} as answer_counts,
-        sum(
-            case
-                when
-                    answers_by_frequency.frequency_rank
-                    > {{ var('item_answer_count_max') }}
-                    then answers_by_frequency.answer_count
-                else 0
-            end
-        )::int as unlisted_answer_count
+        cast(
+            sum(
+                case
+                    when
+                        answers_by_frequency.frequency_rank
+                        > {{ var('item_answer_count_max') }}
+                        then answers_by_frequency.answer_count
+                    else 0
+                end
+            ) as integer
+        ) as unlisted_answer_count
     from answers_by_frequency
     group by answers_by_frequency.item_id, answers_by_frequency.as_of
 ),
@@ -213,34 +215,38 @@ statistics as (
     select
         totals.item_id,
         totals.as_of,
-        totals.exposure_count::int as exposure_count,
-        totals.response_count::int as response_count,
-        totals.correct_count::int as correct_count,
-        totals.correct_count::float8 / nullif(totals.response_count, 0)::float8
+        cast(totals.exposure_count as integer) as exposure_count,
+        cast(totals.response_count as integer) as response_count,
+        cast(totals.correct_count as integer) as correct_count,
+        cast(totals.correct_count as double precision)
+        / cast(nullif(totals.response_count, 0) as double precision)
             as p_value,
-        totals.pair_count::int as point_biserial_count,
+        cast(totals.pair_count as integer) as point_biserial_count,
         case
             when
                 totals.pair_correct_count > 0
                 and totals.pair_correct_count < totals.pair_count
                 and totals.lowest_other_share < totals.highest_other_share
                 then
-                    (
+                    cast(
                         totals.pair_count * totals.correct_other_share_sum
                         - totals.pair_correct_count * totals.other_share_sum
-                    )::float8
-                    / sqrt((
-                        (
-                            totals.pair_correct_count
-                            * (totals.pair_count - totals.pair_correct_count)
+                        as double precision
+                    )
+                    / sqrt(
+                        cast(
+                            (
+                                totals.pair_correct_count
+                                * (totals.pair_count - totals.pair_correct_count)
+                            )
+                            * (
+                                totals.pair_count * totals.other_share_square_sum
+                                - totals.other_share_sum * totals.other_share_sum
+                            ) as double precision
                         )
-                        * (
-                            totals.pair_count * totals.other_share_square_sum
-                            - totals.other_share_sum * totals.other_share_sum
-                        )
-                    )::float8)
+                    )
         end as point_biserial,
-        coalesce(medians.value_count, 0)::int as timed_attempt_count,
+        cast(coalesce(medians.value_count, 0) as integer) as timed_attempt_count,
         medians.median as median_time_ms,
         answers.answer_counts,
         answers.unlisted_answer_count,

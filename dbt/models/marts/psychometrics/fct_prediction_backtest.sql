@@ -85,7 +85,7 @@ ranked as (
     select
         pooled.*,
         -- Lower bounds are inclusive, and 1 belongs to the last bin.
-        least(floor(pooled.probability * 10)::int + 1, 10) as bin,
+        least(cast(floor(pooled.probability * 10) as integer) + 1, 10) as bin,
         -- Twice the mean rank of the ties is a whole number.
         2 * sum(pooled.prediction_count) over (
             partition by pooled.prediction, pooled.as_of order by pooled.probability
@@ -119,14 +119,19 @@ bins as (
         spine.prediction,
         spine.as_of,
         numbers.bin,
-        coalesce(totals.prediction_count, 0)::int as prediction_count,
-        coalesce(totals.outcome_count, 0)::int as outcome_count,
-        (totals.probability_sum / totals.prediction_count)::float8 as mean_probability,
-        (totals.outcome_count::float8 / totals.prediction_count::float8)
-            as outcome_rate,
+        cast(coalesce(totals.prediction_count, 0) as integer) as prediction_count,
+        cast(coalesce(totals.outcome_count, 0) as integer) as outcome_count,
+        cast(totals.probability_sum / totals.prediction_count as double precision)
+            as mean_probability,
+        cast(totals.outcome_count as double precision)
+        / cast(totals.prediction_count as double precision) as outcome_rate,
         case
             when numbers.bin = 0
-                then (totals.squared_error_sum / totals.prediction_count)::float8
+                then
+                    cast(
+                        totals.squared_error_sum / totals.prediction_count
+                        as double precision
+                    )
         end as brier_score,
         case
             when numbers.bin = 0
@@ -157,7 +162,7 @@ measured as (
         bins.brier_score,
         1 - bins.brier_score
         / nullif(bins.outcome_rate * (1 - bins.outcome_rate), 0) as brier_skill,
-        (bins.outcome_wins / nullif(bins.pair_count, 0))::float8 as auc,
+        cast(bins.outcome_wins / nullif(bins.pair_count, 0) as double precision) as auc,
         current_timestamp as built_at
     from bins
 )
