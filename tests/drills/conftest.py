@@ -1,0 +1,58 @@
+"""A PostgreSQL that may be crashed, and a warehouse on it for each drill."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BUILT_ON_NOTHING, FAST, Database
+from tests.dbt.sequences import BUILD
+from tests.dbt_runner import DbtRunner
+from tests.drills.nights import Night, new_database
+from warehouse.schema import migrate
+from warehouse.server import LocalServer
+
+_seeds = count(3)
+
+
+@pytest.fixture(scope="session")
+def fragile_server() -> Iterator[LocalServer]:
+    """A server that is not shared with other tests."""
+    folder = Path(tempfile.mkdtemp(prefix="seedtest-drill-"))
+    # The server's unprivileged user passes through.
+    folder.chmod(0o711)
+    settings = {**FAST, "shared_buffers": "128MB", "max_connections": "30"}
+    server = LocalServer(folder / "server", settings=settings)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where dbt keeps what it has parsed, for all drills."""
+    return tmp_path_factory.mktemp("scratch")
+
+
+@pytest.fixture(scope="session")
+def built_on_nothing(fragile_server: LocalServer, run_dbt: DbtRunner) -> Database:
+    """A warehouse on that server in which everything was built before anything arrived."""
+    database = new_database(fragile_server)
+    migrate(database.engine, with_exam=True)
+    run_dbt(*BUILD, database=database, vars={"as_of_date": BUILT_ON_NOTHING})
+    database.engine.dispose()
+    return database
+
+
+@pytest.fixture
+def night(
+    fragile_server: LocalServer, built_on_nothing: Database, run_dbt: DbtRunner, scratch: Path
+) -> Night:
+    """A school that was built, on the evening of a day full of arrivals."""
+    night = Night(fragile_server, built_on_nothing, run_dbt, scratch, seed=next(_seeds))
+    night.falls()
+    return night
