@@ -125,7 +125,7 @@ verify-incremental: env ## random arrivals and builds of a seed against one full
 
 .PHONY: drill
 drill: env ## the slow failure drills, on real processes
-	@$(PY) -m pytest -m drill
+	@$(PY) -m pytest -n 2 --dist worksteal -m drill
 
 .PHONY: bench
 bench: env ## measure the marts (ATTEMPTS=1e6 for a quick one), the engine and the worker
