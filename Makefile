@@ -22,6 +22,7 @@ ENGINE ?= native
 BANK ?= all
 WEEK ?=
 ATTEMPTS ?= 1e7
+DRILLS ?= drill
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -124,8 +125,8 @@ verify-incremental: env ## random arrivals and builds of a seed against one full
 		tests/dbt/test_incremental_equals_full.py::test_the_sequence_of_a_seed
 
 .PHONY: drill
-drill: env ## the slow failure drills, on real processes
-	@$(PY) -m pytest -n 2 --dist worksteal -m drill
+drill: env ## the slow failure drills, on real processes (DRILLS="drill and not long" as CI does)
+	@$(PY) -m pytest -n 2 --dist worksteal -m "$(DRILLS)"
 
 .PHONY: bench
 bench: env ## measure the marts (ATTEMPTS=1e6 for a quick one), the engine and the worker

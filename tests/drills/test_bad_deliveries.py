@@ -113,6 +113,7 @@ def _metrics(database: Database) -> dict[str, float]:
     }
 
 
+@pytest.mark.drill
 def test_a_poison_delivery_is_parked_told_and_scored_once_it_is_cured(school: Database) -> None:
     with school.engine.begin() as connection:
         for number in range(4):
@@ -143,6 +144,7 @@ def test_a_poison_delivery_is_parked_told_and_scored_once_it_is_cured(school: Da
     assert [status for status, _ in _ledger(school, "irt-worker")] == ["failed", "succeeded"]
 
 
+@pytest.mark.drill
 def test_a_calibration_that_fails_its_gates_changes_nothing_and_says_so(school: Database) -> None:
     deliver_school(school.engine, n_students=30)
     build(school.engine)

@@ -17,7 +17,7 @@ from tests.dbt.sequences import BUILD, copied, forget_builds
 from tests.dbt_runner import DbtRunner
 from tests.erasure.traces import files_with, tables_with
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.long]
 
 LAST_DAY = date(2026, 9, 20)
 FEW = {"MIRT_MIN_RESPONSES_PER_ITEM": "30"}

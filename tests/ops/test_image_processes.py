@@ -29,6 +29,7 @@ PATIENCE_SECONDS = 240
 
 pytestmark = [
     pytest.mark.drill,
+    pytest.mark.long,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not is_possible(), reason="needs root, for mount namespaces"),
 ]

@@ -20,7 +20,7 @@ from tests.ops.one_machine import Machine
 from tests.ops.units import read_unit
 from warehouse.schedule import JOBS
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.long]
 
 # What a restored database has as it was: row versions are others.
 RESTORED = ("fct_student_daily_kpis", "fct_goal_probability", "fct_item_statistics", "goal_history")

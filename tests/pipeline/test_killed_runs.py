@@ -9,7 +9,7 @@ import pytest
 
 from tests.pipeline.checkout import SAMPLE, Checkout, kill
 
-pytestmark = [pytest.mark.drill, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.drill, pytest.mark.long, pytest.mark.timeout(1500)]
 
 STEPS = [
     "load",
