@@ -59,6 +59,7 @@ def test_every_kind_of_arrival_once(verified: Verify) -> None:
 
 
 @pytest.mark.drill
+@pytest.mark.long
 @pytest.mark.timeout(7200)
 @settings(
     deadline=None,

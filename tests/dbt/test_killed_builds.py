@@ -39,7 +39,7 @@ def kill_once_built(
 
 @pytest.mark.parametrize(
     "model_count",
-    [3, *(pytest.param(count, marks=pytest.mark.drill) for count in (0, 6))],
+    [3, *(pytest.param(count, marks=[pytest.mark.drill, pytest.mark.long]) for count in (0, 6))],
 )
 def test_a_killed_dbt_ends_the_same_when_it_is_run_again(
     new_warehouse: Callable[[], Database],
@@ -61,6 +61,7 @@ def test_a_killed_dbt_ends_the_same_when_it_is_run_again(
 
 
 @pytest.mark.drill
+@pytest.mark.long
 def test_a_killed_full_refresh_leaves_the_rows_of_before(
     new_warehouse: Callable[[], Database], new_database: DatabaseFactory, run_dbt: DbtRunner
 ) -> None:
@@ -68,5 +69,9 @@ def test_a_killed_full_refresh_leaves_the_rows_of_before(
     life = Life(database, run_dbt, school_seed=2)
     before = read_marts(database.url)
     life.build_and_be_killed(2.5, "--full-refresh")
-    assert mart_differences(read_marts(database.url), before) == []
+    # A view goes with the table below it, and is back when the refresh has been run again.
+    tables = read_marts(database.url)
+    assert {"fct_attempts", "fct_sessions", "fct_student_daily_kpis"} <= tables.keys()
+    assert mart_differences(tables, {name: before[name] for name in tables}) == []
+    run_dbt(*BUILD, "--full-refresh", database=database, vars={"as_of_date": life.today})
     assert life.finish(new_database).differences == []

@@ -204,11 +204,9 @@ def test_every_delivery_is_scored_exactly_once(server: LocalServer, tmp_path: Pa
 
 
 @pytest.mark.drill
+@pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "is_told",
-    [pytest.param(False, id="looking", marks=pytest.mark.long), pytest.param(True, id="told")],
-)
+@pytest.mark.parametrize("is_told", [False, True], ids=["looking", "told"])
 def test_five_thousand_sessions_of_eight_writers_are_scored_exactly_once(
     server: LocalServer, tmp_path: Path, run_dbt: DbtRunner, *, is_told: bool
 ) -> None:

@@ -74,6 +74,9 @@ class Seaweed:
                     f"-filer.port={filer}",
                     "-s3",
                     f"-s3.port={s3}",
+                    # Their ports are fixed, and two servers of two tests would both take them.
+                    "-s3.port.iceberg=0",
+                    "-s3.port.lance=0",
                     f"-s3.config={self.folder / 's3.json'}",
                     *options,
                 ],
@@ -107,12 +110,13 @@ class Seaweed:
 
 
 def _free_ports(count: int) -> list[int]:
-    # SeaweedFS also takes each port plus 10,000 for its own calls.
+    # SeaweedFS also takes each port plus 10,000 for its own calls, so those are of another range;
+    # both lie below the ports that the system gives to clients.
     ports: list[int] = []
     while len(ports) < count:
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1] % 20000 + 20000
+            port = first.getsockname()[1] % 10000 + 10000
             try:
                 second.bind(("127.0.0.1", port))
                 with socket.socket() as third:
