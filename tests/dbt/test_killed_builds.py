@@ -39,7 +39,10 @@ def kill_once_built(
 
 @pytest.mark.parametrize(
     "model_count",
-    [3, *(pytest.param(count, marks=[pytest.mark.drill, pytest.mark.long]) for count in (0, 6))],
+    [
+        pytest.param(3, marks=pytest.mark.drill),
+        *(pytest.param(count, marks=[pytest.mark.drill, pytest.mark.long]) for count in (0, 6)),
+    ],
 )
 def test_a_killed_dbt_ends_the_same_when_it_is_run_again(
     new_warehouse: Callable[[], Database],

@@ -79,6 +79,8 @@ def assert_are_equal(rows: Rows, others: Rows) -> None:
         assert differences(others[relation], rows[relation], key) == []
 
 
+@pytest.mark.drill
+@pytest.mark.long
 def test_a_job_that_builds_the_kpis_alone_hides_nothing(life: Life) -> None:
     life.build()
     keys = sorted(life.world.school.sessions)
@@ -98,6 +100,8 @@ def test_a_build_without_news_changes_nothing(life: Life) -> None:
         assert connection.execute(stamp).fetchone() == before
 
 
+@pytest.mark.drill
+@pytest.mark.long
 def test_sessions_abilities_runs_and_goals_that_arrive_in_any_order(life: Life) -> None:
     world, school = life.world, life.world.school
     keys = sorted(school.sessions)

@@ -58,6 +58,8 @@ def test_a_night_tests_what_it_wrote(built: Database, run_dbt: DbtRunner) -> Non
     run_dbt(*TESTS, database=built, vars=nightly(SECOND_NIGHT))
 
 
+@pytest.mark.drill
+@pytest.mark.long
 def test_what_is_wrong_with_older_rows_is_found_in_full(
     built: Database, run_dbt: DbtRunner
 ) -> None:

@@ -109,6 +109,7 @@ def test_a_killed_run_and_a_lost_server_end_in_one_object_and_one_row_each(
         seaweed.stop()
 
 
+@pytest.mark.long
 def test_a_slow_line_that_breaks_ends_in_one_object_and_one_row_each(
     database: Database, tmp_path: Path
 ) -> None:
@@ -128,6 +129,7 @@ def test_a_slow_line_that_breaks_ends_in_one_object_and_one_row_each(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
+@pytest.mark.long
 def test_a_full_server_is_named_and_the_run_goes_on_when_it_has_room(
     database: Database, tmp_path: Path
 ) -> None:
