@@ -131,8 +131,8 @@ def week(cluster: Cluster) -> Cluster:
 def test_pods_of_the_schedule_run_to_their_end(week: Cluster) -> None:
     reports = week.images["report"].folder / "scratch" / "reports"
     pages, prints = (len(list(reports.rglob(f"report.{kind}"))) for kind in ("html", "pdf"))
-    assert pages == prints
-    assert pages > 50
+    # Some students want no paper.
+    assert pages > prints > 50
     assert (week.images["dbt"].folder / "scratch" / "target" / "run_results.json").is_file()
     assert list((week.images["irt"].folder / "scratch" / "numba").rglob("*.nbc"))
 
