@@ -125,7 +125,7 @@ verify-incremental: env ## random arrivals and builds of a seed against one full
 		tests/dbt/test_incremental_equals_full.py::test_the_sequence_of_a_seed
 
 .PHONY: drill
-drill: env ## the slow failure drills, on real processes (DRILLS="drill and not long" as CI does)
+drill: env ## the slow failure drills, on real processes (DRILLS="drill and not long" leaves out the longest)
 	@$(PY) -m pytest -n 2 --dist worksteal -m "$(DRILLS)"
 
 .PHONY: bench
