@@ -25,6 +25,8 @@ ATTEMPTS ?= 1e7
 DRILLS ?= drill
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# dbt compiles its 1,500 modules in 3 s; that is kept, not done in every command anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## this list

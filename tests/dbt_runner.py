@@ -134,6 +134,7 @@ class DbtRunner:
             f"--profiles-dir={self._root}",
             f"--target-path={scratch}",
             f"--log-path={scratch}",
+            "--log-level-file=none",
             "--no-write-json",
         ]
         if variables is not None:
