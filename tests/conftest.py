@@ -142,26 +142,19 @@ def template(server_url: URL) -> str:
 @pytest.fixture(scope="session")
 def new_database(server_url: URL, template: str) -> Iterator[DatabaseFactory]:
     """A function that makes databases, for tests that want several or one per module."""
-    made: list[Database] = []
+    with _copies(server_url) as copy:
 
-    def make(*, empty: bool = False) -> Database:
-        database = _create(server_url, "template0" if empty else template)
-        made.append(database)
-        return database
+        def make(*, empty: bool = False) -> Database:
+            return copy("template0" if empty else template)
 
-    yield make
-    for database in made:
-        database.engine.dispose()
-        _drop(server_url, database.name)
+        yield make
 
 
 @pytest.fixture
-def database(new_database: DatabaseFactory, server_url: URL) -> Iterator[Database]:
+def database(server_url: URL, template: str) -> Iterator[Database]:
     """A fresh database: migrated, with the exam application's tables, empty."""
-    database = new_database()
-    yield database
-    database.engine.dispose()
-    _drop(server_url, database.name)
+    with _copies(server_url) as copy:
+        yield copy(template)
 
 
 @pytest.fixture(scope="session")
@@ -194,23 +187,32 @@ def new_warehouse(
             build = ("build", "--exclude-resource-type", "test", "unit_test")
             run_dbt(*build, database=source, vars={"as_of_date": BUILT_ON_NOTHING})
             note.write_text(source.name)
-    made: list[Database] = []
-
-    def make() -> Database:
-        database = _create(server_url, note.read_text())
-        made.append(database)
-        return database
-
-    yield make
-    for database in made:
-        database.engine.dispose()
-        _drop(server_url, database.name)
+    with _copies(server_url) as copy:
+        yield lambda: copy(note.read_text())
 
 
 @pytest.fixture
 def warehouse(new_warehouse: Callable[[], Database]) -> Database:
     """A database in which everything was built before anything arrived."""
     return new_warehouse()
+
+
+@contextmanager
+def _copies(server: URL) -> Iterator[Callable[[str], Database]]:
+    """A function that copies the database it is told the name of; the copies are dropped."""
+    made: list[Database] = []
+
+    def copy(template: str) -> Database:
+        database = _create(server, template)
+        made.append(database)
+        return database
+
+    try:
+        yield copy
+    finally:
+        for database in made:
+            database.engine.dispose()
+            _drop(server, database.name)
 
 
 def _create(server: URL, template: str) -> Database:
