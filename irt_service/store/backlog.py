@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from irt_service.store.deliveries import UNDONE, Patience
+
 # A delivery that fails this often is parked.
 MAX_TRIES = 3
 
@@ -36,7 +38,7 @@ def read_backlog(connection: Connection, max_tries: int) -> Backlog:
     """Count what is waiting by comparing every result with the record of those dealt with."""
     waiting = connection.execute(
         sa.text(
-            """
+            f"""
             select
                 count(*) as results,
                 coalesce(
@@ -46,21 +48,11 @@ def read_backlog(connection: Connection, max_tries: int) -> Backlog:
                     ),
                     0
                 ) as seconds
-            from exam.exam_results as results
-            full join irt.deliveries as deliveries
-                on results.session_id = deliveries.session_id collate "default"
-            where
-                deliveries.session_id is null
-                or (results.session_id is null and deliveries.result_version <> '')
-                or deliveries.result_version <> cast(results.xmin as text)
-                or (
-                    results.session_id is not null
-                    and deliveries.result_updated_at is distinct from results.updated_at
-                )
-                or (deliveries.status = 'parked' and deliveries.tries < :max_tries)
-            """
+            from {UNDONE}
+            """  # noqa: S608 - constants
         ),
-        {"max_tries": max_tries},
+        # What is to be tried again waits too, however long it is left alone.
+        Patience(max_tries, 0)._asdict(),
     ).one()
     by_status: dict[str, int] = dict(
         connection.execute(

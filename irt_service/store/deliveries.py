@@ -51,6 +51,13 @@ class Parked(NamedTuple):
     since: datetime
 
 
+class Patience(NamedTuple):
+    """How often a delivery is tried, and how many seconds it is left alone in between."""
+
+    max_tries: int
+    retry_after: float
+
+
 # What the record says differs from what is there. Rows are compared by version, not by time: a
 # transaction that commits late and a row that is loaded with an old updated_at are found.
 _IS_UNDONE = """(
@@ -69,13 +76,13 @@ _IS_UNDONE = """(
         and deliveries.processed_at < clock_timestamp() - make_interval(secs => :retry_after)
     )
 )"""
-
-
-class Patience(NamedTuple):
-    """How often a delivery is tried, and how long it is left alone in between."""
-
-    max_tries: int
-    retry_after: float
+# Every result that is undone; its parameters are those of Patience.
+UNDONE = f"""
+exam.exam_results as results
+full join irt.deliveries as deliveries
+    on results.session_id = deliveries.session_id collate "default"
+where {_IS_UNDONE}
+"""
 
 
 def read_undone(connection: Connection, limit: int, patience: Patience) -> list[str]:
@@ -88,10 +95,7 @@ def read_undone(connection: Connection, limit: int, patience: Patience) -> list[
         sa.text(
             f"""
             select coalesce(results.session_id, deliveries.session_id)
-            from exam.exam_results as results
-            full join irt.deliveries as deliveries
-                on results.session_id = deliveries.session_id collate "default"
-            where {_IS_UNDONE}
+            from {UNDONE}
             order by results.updated_at, 1
             limit :limit
             """  # noqa: S608 - constants
