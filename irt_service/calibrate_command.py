@@ -33,8 +33,7 @@ from irt_service.store import diagnostics as findings
 from irt_service.store import publications, runs
 from warehouse.errors import UsageError
 from warehouse.ledger import step
-
-CALIBRATION_LOCK = "irt-calibrate"
+from warehouse.locks import CALIBRATION_LOCK
 
 
 def add(commands: Any) -> None:

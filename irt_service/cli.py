@@ -19,13 +19,14 @@ from irt_service.api import commands as http
 from irt_service.commands import DONE, FAILED, WRONG_USAGE, open_warehouse, positive, show
 from irt_service.errors import IrtServiceError
 from irt_service.progress import ReplayProgress, Screen
-from irt_service.publish import SCORING_LOCK, publish, roll_back
+from irt_service.publish import publish, roll_back
 from irt_service.replay import replay
 from irt_service.scorer import Scorer
 from irt_service.store import deliveries, marts, publications, runs, trigger
 from irt_service.worker import POLL_SECONDS, Worker
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.ledger import step
+from warehouse.locks import SCORING_LOCK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,8 +17,8 @@ from irt_service.replay import Listener, replay
 from irt_service.scorer import Scorer, Tally
 from irt_service.store import completeness, publications, runs
 from warehouse.ledger import step
+from warehouse.locks import SCORING_LOCK
 
-SCORING_LOCK = "irt-score"
 _ROUNDS = 3
 
 

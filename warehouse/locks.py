@@ -16,6 +16,11 @@ from warehouse.errors import LockHeldError
 
 logger = logging.getLogger(__name__)
 
+CALIBRATION_LOCK = "irt-calibrate"
+# Of every step that scores, publishes or takes back a run.
+SCORING_LOCK = "irt-score"
+# Transactions that score hold it shared, so that who changes all abilities can wait for them.
+ABILITIES_LOCK = "irt-scoring"
 NAMED_KEY = "hashtextextended('seedtest:' || :name, 0)"
 RUN_KEY = "hashtextextended('seedtest-run:' || run.id, 0)"
 # One bigint key of an advisory lock appears in pg_locks as two halves.
@@ -113,6 +118,12 @@ def take_or_wait(connection: Connection, lock: str, *, limit_seconds: float | No
         if _queue(connection, lock, min(left, _LOOK_SECONDS)):
             connection.execute(sa.text("set lock_timeout = 0"))
             return time.monotonic() - begun
+
+
+def hold(connection: Connection, lock: str, *, is_shared: bool = False) -> None:
+    """Wait for a lock, alone or with others, and hold it until the transaction ends."""
+    take = "pg_advisory_xact_lock_shared" if is_shared else "pg_advisory_xact_lock"
+    connection.execute(sa.text(f"select {take}({NAMED_KEY})"), {"name": lock})
 
 
 def _try(connection: Connection, lock: str) -> bool:

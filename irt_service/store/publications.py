@@ -9,19 +9,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from irt_service.in_force import Publication, Span, spans_in_force
-
-# Scoring transactions hold it shared, so that a publication can wait for those under way.
-_SCORING_LOCK = "hashtextextended('seedtest:irt-scoring', 0)"
+from warehouse.locks import ABILITIES_LOCK, hold
 
 
 def share_scoring(connection: Connection) -> None:
     """Say that this transaction scores; waits while somebody scores in bulk."""
-    connection.execute(sa.text(f"select pg_advisory_xact_lock_shared({_SCORING_LOCK})"))
+    hold(connection, ABILITIES_LOCK, is_shared=True)
 
 
 def own_scoring(connection: Connection) -> None:
     """Wait until nobody scores and keep others from it until this transaction ends."""
-    connection.execute(sa.text(f"select pg_advisory_xact_lock({_SCORING_LOCK})"))
+    hold(connection, ABILITIES_LOCK)
 
 
 def read_publications(connection: Connection) -> list[Publication]:

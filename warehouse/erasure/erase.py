@@ -17,19 +17,23 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from report_runner import erasure as stored
+from report_runner.cohort_command import STEP as COHORT_STEP
 from report_runner.errors import StoreError
+from report_runner.housekeeping import PRUNE_STEP
 from report_runner.places import read_place
 from report_runner.store import Store, open_store
+from report_runner.weekly_command import STEP as WEEKLY_STEP
 from warehouse.erasure import removal, requests
 from warehouse.errors import WarehouseError
 from warehouse.ledger import holding, step
+from warehouse.locks import CALIBRATION_LOCK, SCORING_LOCK
 from warehouse.schedule import DBT_LOCK
 
 logger = logging.getLogger(__name__)
 
 STEP = "erase"
-IRT_LOCKS = ("irt-calibrate", "irt-score")
-REPORT_LOCKS = ("generate-weekly-report", "generate-cohort-report", "prune-reports")
+IRT_LOCKS = (CALIBRATION_LOCK, SCORING_LOCK)
+REPORT_LOCKS = (WEEKLY_STEP, COHORT_STEP, PRUNE_STEP)
 _TABLE_LOCK_TIMEOUT = "60s"
 
 
@@ -88,7 +92,7 @@ def erase(engine: Engine, students: Sequence[str], state: Path, out: Path | None
 def _erase_objects(engine: Engine, store: Store, students: Sequence[str], erased: Erased) -> None:
     with engine.connect() as connection:
         cohorts = requests.read_cohorts(connection, students)
-        unknown = [one for one in students if not requests.read_cohorts(connection, [one])]
+        unknown = [student for student in students if student not in cohorts]
         is_reported = bool(unknown) and _has_reports(connection, unknown)
     try:
         erased.objects = stored.delete_students(store, students)
@@ -96,7 +100,8 @@ def _erase_objects(engine: Engine, store: Store, students: Sequence[str], erased
             # Reported on once, and nobody knows in which class: any report may name the student.
             erased.cohort_reports = stored.delete_all_cohorts(store)
         else:
-            erased.cohort_reports = stored.delete_cohorts(store, sorted(cohorts))
+            together = set().union(*cohorts.values())
+            erased.cohort_reports = stored.delete_cohorts(store, sorted(together))
     except StoreError as error:
         # Its text quotes keys, which are ids, and what is raised here is kept in the ledger.
         raise WarehouseError(

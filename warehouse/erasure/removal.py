@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from warehouse.erasure import catalogue
+from warehouse.locks import ABILITIES_LOCK, hold
 
 ERASED = "[erased]"
 # Free text of ours that may quote an id: a command's arguments, an error.
@@ -31,9 +32,7 @@ def erase_from_irt(connection: Connection, students: Sequence[str]) -> Counter[s
 
     Waits until nobody scores; who scores afterwards sees the suppression list.
     """
-    connection.execute(
-        sa.text("select pg_advisory_xact_lock(hashtextextended('seedtest:irt-scoring', 0))")
-    )
+    hold(connection, ABILITIES_LOCK)
     removed = _delete(connection, catalogue.own_places(connection, "irt"), students, [])
     rows = connection.execute(
         sa.text(

@@ -86,17 +86,33 @@ def read_all(connection: Connection) -> list[Entry]:
     return [Entry(row.student_id, row.erased_at, row.completed_at, row.reason) for row in rows]
 
 
-def read_cohorts(connection: Connection, students: Sequence[str]) -> set[tuple[str, str]]:
-    """Return kind and id of every class and organisation that any of these were ever in."""
-    found: set[tuple[str, str]] = set()
-    for kind, sources in _KINDS.items():
-        for table, student, cohort in sources:
-            exists = sa.text("select to_regclass(:table) is not null")
-            if connection.execute(exists, {"table": table}).scalar_one():
-                statement = (
-                    f"select distinct {cohort}::text from {table} "  # noqa: S608 - constants
-                    f"where {student} = any(:students) and {cohort} is not null"
-                )
-                rows = connection.execute(sa.text(statement), {"students": list(students)})
-                found.update((kind, name) for name in rows.scalars())
+def read_cohorts(
+    connection: Connection, students: Sequence[str]
+) -> dict[str, set[tuple[str, str]]]:
+    """Return kind and id of every class and organisation that each of these was ever in.
+
+    A student of whom no table names a class or an organisation is not in the result.
+    """
+    present = connection.execute(
+        sa.text(
+            "select name from unnest(cast(:names as text[])) as name "
+            "where to_regclass(name) is not null"
+        ),
+        {"names": sorted({table for sources in _KINDS.values() for table, _, _ in sources})},
+    )
+    tables: set[str] = set(present.scalars())
+    selects = [
+        f"select distinct {student}, '{kind}', {cohort}::text from {table} "  # noqa: S608 - constants
+        f"where {student} = any(:students) and {cohort} is not null"
+        for kind, sources in _KINDS.items()
+        for table, student, cohort in sources
+        if table in tables
+    ]
+    found: dict[str, set[tuple[str, str]]] = {}
+    if selects:
+        rows = connection.execute(
+            sa.text(" union all ".join(selects)), {"students": list(students)}
+        )
+        for student, kind, cohort in rows:
+            found.setdefault(str(student), set()).add((str(kind), str(cohort)))
     return found
