@@ -1,14 +1,14 @@
-"""One dbt step of the schedule: which day, which models, under which lock."""
+"""One dbt step of the schedule: which day, which models, under which lock.
 
-import json
+The day and what tests read are told to dbt in the environment: with other `--vars` than the run
+before, it would read the whole project anew.
+"""
+
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
-import yaml
 from sqlalchemy.engine import Engine
 
-from warehouse.errors import UsageError
 from warehouse.ledger import step
 from warehouse.overview import last_complete_day
 from warehouse.schedule import DBT_LOCK, dbt_selection
@@ -34,11 +34,10 @@ def run_dbt_step(
     What builds is as of `as_of_date`, else of yesterday in `timezone` at the time when it
     begins, and its data tests read what it replaced; variables in `arguments` prevail.
 
-    Raises UsageError, LockHeldError and CommandFailedError.
+    Raises LockHeldError and CommandFailedError.
     """
     given = tuple(arguments) or ("build", "--select", *dbt_selection(name))
     verb, rest = given[0], given[1:]
-    rest, variables = _split_variables(rest)
     is_building = verb in _BUILDING
 
     def day() -> date:
@@ -53,31 +52,6 @@ def run_dbt_step(
         is_alone=True,
         as_of_date=day if is_building else as_of_date,
     ) as run:
-        if is_building:
-            night = {"as_of_date": str(run.as_of_date), "test_scope": "replaced"}
-            variables = night | variables
+        night = {"AS_OF_DATE": str(run.as_of_date), "TEST_SCOPE": "replaced"} if is_building else {}
         without = _WITHOUT_UNIT_TESTS if verb in ("build", "test") else ()
-        with_variables = ("--vars", json.dumps(variables)) if variables else ()
-        run_dbt(engine, run, ("dbt", verb, *rest, *without, *with_variables))
-
-
-def _split_variables(arguments: Sequence[str]) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Take `--vars` out of dbt's arguments; dbt takes it once."""
-    rest = list(arguments)
-    text = "{}"
-    for position, argument in enumerate(rest):
-        if argument == "--vars" and position + 1 < len(rest):
-            text = rest[position + 1]
-            del rest[position : position + 2]
-            break
-        if argument.startswith("--vars="):
-            text = argument.partition("=")[2]
-            del rest[position]
-            break
-    try:
-        variables = yaml.safe_load(text)
-    except yaml.YAMLError:
-        variables = None
-    if not isinstance(variables, dict):
-        raise UsageError(f"--vars takes a mapping, {{name: value}}, not {text!r}")
-    return tuple(rest), variables
+        run_dbt(engine, run, ("dbt", verb, *rest, *without), night)

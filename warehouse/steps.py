@@ -71,8 +71,15 @@ def run_command(
             raise CommandFailedError(f"{_brief(command)} ended with {code}", code)
 
 
-def run_dbt(engine: Engine, run: Run, command: Sequence[str]) -> None:
+def run_dbt(
+    engine: Engine,
+    run: Run,
+    command: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Run dbt within a step, print what is remarkable, and record what became of its nodes.
+
+    `environment` is added to this process's own.
 
     Raises CommandFailedError, naming the nodes that failed, or what dbt said last.
     """
@@ -90,7 +97,7 @@ def run_dbt(engine: Engine, run: Run, command: Sequence[str]) -> None:
 
     code = _run(
         command,
-        environment={MARK_ENVIRONMENT: mark},
+        environment={**(environment or {}), MARK_ENVIRONMENT: mark},
         hear=hear,
         is_lock_held=run.is_lock_held,
     )

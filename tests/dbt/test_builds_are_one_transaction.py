@@ -129,13 +129,17 @@ def test_without_a_date_a_build_is_of_the_last_one(built: Database, run_dbt: Dbt
         assert dates.fetchall() == [("2026-06-01",)]
 
 
-def test_the_environment_may_give_the_date(
+def test_the_environment_may_give_the_date_and_what_tests_read(
     built: Database, run_dbt: DbtRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AS_OF_DATE", "2026-02-30")
     with pytest.raises(DbtFailedError, match=r"as_of_date is \"2026-02-30\""):
         run_dbt("run", "--select", "fct_attempts", database=built)
     monkeypatch.setenv("AS_OF_DATE", "2026-06-04")
+    monkeypatch.setenv("TEST_SCOPE", "some")
+    with pytest.raises(DbtFailedError, match=r"test_scope is \"some\""):
+        run_dbt("run", "--select", "fct_attempts", database=built)
+    monkeypatch.setenv("TEST_SCOPE", "replaced")
     run_dbt("run", "--select", "fct_attempts", database=built)
     # A variable says it for one call.
     run_dbt("run", "--select", "fct_sessions", database=built, vars={"as_of_date": "2026-06-03"})
@@ -145,3 +149,5 @@ def test_the_environment_may_give_the_date(
             " where model in ('fct_attempts', 'fct_sessions') order by model"
         )
         assert dates.fetchall() == [("fct_attempts", "2026-06-04"), ("fct_sessions", "2026-06-03")]
+        kept = connection.execute("select to_regclass('analytics_state.fct_attempts__replaced')")
+        assert kept.fetchall() == [("analytics_state.fct_attempts__replaced",)]

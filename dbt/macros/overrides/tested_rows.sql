@@ -20,7 +20,7 @@
 {% macro keep_replaced_rows_sql(rows) %}
     {#- `rows` is none when the table was built anew: then all of it is to be tested. -#}
     drop table if exists {{ replaced_relation() }};
-    {%- if rows is not none and var('test_scope') == 'replaced' %}
+    {%- if rows is not none and test_scope() == 'replaced' %}
     create table {{ replaced_relation() }} as select * from {{ rows }};
     analyze {{ replaced_relation() }};
     {%- endif %}
@@ -36,7 +36,7 @@
         {%- do conditions.append(config.get('where')) -%}
     {%- endif -%}
     {%- set tested = relation -%}
-    {%- if execute and var('test_scope') == 'replaced' -%}
+    {%- if execute and test_scope() == 'replaced' -%}
         {%- set node = graph.nodes.get('model.' ~ project_name ~ '.' ~ relation.identifier) -%}
         {%- set view_of = ((node.config.get('meta') or {}) if node else {}).get('tested_by') -%}
         {%- if view_of -%}
@@ -79,7 +79,7 @@
         Condition for tests that go session by session: in a night, the sessions of which
         attempts or rejects were written. Those that lost all they had are left to the week.
     -#}
-    {%- if not execute or var('test_scope') == 'all' -%}
+    {%- if not execute or test_scope() == 'all' -%}
         {{- return('true') -}}
     {%- endif -%}
     {%- set selects = [] -%}

@@ -7,7 +7,7 @@
         'backfill_from': {'kind': 'date', 'optional': true},
         'backfill_to': {'kind': 'date', 'optional': true},
         'reporting_timezone': {'kind': 'timezone'},
-        'test_scope': {'kind': 'choice', 'choices': ['all', 'replaced']},
+        'test_scope': {'kind': 'choice', 'choices': ['all', 'replaced'], 'optional': true},
         'short_window_days': {'kind': 'integer', 'lowest': 1, 'highest': 365},
         'long_window_days': {'kind': 'integer', 'lowest': 1, 'highest': 365},
         'churn_window_days': {'kind': 'integer', 'lowest': 1, 'highest': 730},

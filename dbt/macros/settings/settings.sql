@@ -54,6 +54,16 @@
     {%- do graph.update({'resolved_as_of_date': as_of_date_value()}) -%}
 {% endmacro %}
 
+{% macro test_scope() %}
+    {#- What data tests read. In the environment for the same reason as AS_OF_DATE. -#}
+    {%- set scope = (var('test_scope') or env_var('TEST_SCOPE', '') or 'all') | string -%}
+    {%- set allowed = setting_problem('test_scope', scope, setting_rules().test_scope) -%}
+    {%- if allowed is not none -%}
+        {%- do raise_bad_setting('test_scope', scope, allowed) -%}
+    {%- endif -%}
+    {{- return(scope) -}}
+{% endmacro %}
+
 {% macro as_of_date() %}
     {{- return(date_literal(as_of_date_value())) -}}
 {% endmacro %}

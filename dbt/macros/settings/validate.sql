@@ -14,6 +14,7 @@
         {%- do validate_order('inactivity_threshold_days', 'dormant_threshold_days') -%}
         {%- do validate_timezone() -%}
         {%- do resolve_as_of_date() -%}
+        {%- do test_scope() -%}
         {%- do validate_backfill() -%}
         {%- if flags.WHICH in ('run', 'build') -%}
             {%- do validate_builds(selected_models()) -%}
