@@ -23,21 +23,31 @@ _LONGEST_DAYS = 36_500
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Rows that a rule deletes.
+
+    Attributes:
+        condition: SQL, of which `old` is the row and :before the moment.
+    """
+
+    table: str
+    condition: str
+
+
+@dataclass(frozen=True)
 class Rule:
     """How long something is kept.
 
     Attributes:
         name: also of its setting, RETAIN_<NAME>_DAYS.
         days: unless the setting says otherwise.
-        table: what rows are deleted from; empty for files.
-        condition: SQL of the rows, of which `old` is the row and :before the moment.
+        rows: what is deleted, in this order; none for files.
     """
 
     name: str
     days: int
     what: str
-    table: str = ""
-    condition: str = ""
+    rows: tuple[Rows, ...] = ()
 
     @property
     def setting(self) -> str:
@@ -53,107 +63,102 @@ RULES = (
         "superseded_abilities",
         90,
         "scorings that a later one, or a retraction, has put out of force",
-        "irt.mirt_ability",
-        """
-        old.fitted_at < :before
-        and (
-            exists (
-                select 1
-                from irt.mirt_ability as newer
-                where
-                    newer.user_id = old.user_id
-                    and newer.session_id = old.session_id
-                    and newer.run_id = old.run_id
-                    and (newer.fitted_at, newer.id) > (old.fitted_at, old.id)
-            )
-            or exists (
-                select 1
-                from irt.mirt_ability_retraction as retraction
-                where
-                    retraction.user_id = old.user_id
-                    and retraction.session_id = old.session_id
-                    and retraction.run_id = old.run_id
-                    and (retraction.fitted_at, retraction.id) > (old.fitted_at, old.id)
-            )
-        )
-        """,
-    ),
-    Rule(
-        "superseded_abilities",
-        90,
-        "topic abilities of scorings that are gone",
-        "irt.mirt_topic_ability",
-        """
-        old.fitted_at < :before
-        and not exists (select 1 from irt.mirt_ability as ability where ability.id = old.ability_id)
-        """,
-    ),
-    Rule(
-        "superseded_abilities",
-        90,
-        "retractions with nothing left to retract",
-        "irt.mirt_ability_retraction",
-        """
-        old.fitted_at < :before
-        and not exists (
-            select 1
-            from irt.mirt_ability as ability
-            where
-                ability.user_id = old.user_id
-                and ability.session_id = old.session_id
-                and ability.run_id = old.run_id
-        )
-        """,
+        (
+            Rows(
+                "irt.mirt_ability",
+                """
+                old.fitted_at < :before
+                and not exists (
+                    select 1 from irt.effective_ability as effective where effective.id = old.id
+                )
+                """,
+            ),
+            Rows(
+                "irt.mirt_topic_ability",
+                """
+                old.fitted_at < :before
+                and not exists (
+                    select 1 from irt.mirt_ability as ability where ability.id = old.ability_id
+                )
+                """,
+            ),
+            # Only when nothing is left to retract.
+            Rows(
+                "irt.mirt_ability_retraction",
+                """
+                old.fitted_at < :before
+                and not exists (
+                    select 1
+                    from irt.mirt_ability as ability
+                    where
+                        ability.user_id = old.user_id
+                        and ability.session_id = old.session_id
+                        and ability.run_id = old.run_id
+                )
+                """,
+            ),
+        ),
     ),
     Rule(
         "person_fit",
         180,
         "whose answers a calibration found improbable, of runs this old",
-        "irt.person_fit",
-        """
-        exists (
-            select 1
-            from irt.mirt_fit_meta as run
-            where run.run_id = old.run_id and coalesce(run.fitted_at, run.started_at) < :before
-        )
-        """,
+        (
+            Rows(
+                "irt.person_fit",
+                """
+                exists (
+                    select 1
+                    from irt.mirt_fit_meta as run
+                    where
+                        run.run_id = old.run_id
+                        and coalesce(run.fitted_at, run.started_at) < :before
+                )
+                """,
+            ),
+        ),
     ),
     Rule(
         "gone_deliveries",
         90,
         "the record of results that the application has deleted",
-        "irt.deliveries",
-        "old.result_version = '' and old.processed_at < :before",
+        (Rows("irt.deliveries", "old.result_version = '' and old.processed_at < :before"),),
     ),
     Rule(
         "requested_runs",
         1,
         "calibrations that clients sent and poll for",
-        "irt.requested_runs",
-        "coalesce(old.ended_at, old.alive_at) < :before",
+        (Rows("irt.requested_runs", "coalesce(old.ended_at, old.alive_at) < :before"),),
     ),
     Rule(
         "ledger",
         400,
         "runs of the ledger, but for the last of each step and the last that succeeded",
-        "ops.pipeline_runs",
-        """
-        old.started_at < :before
-        and old.status <> 'running'
-        and exists (
-            select 1
-            from ops.pipeline_runs as newer
-            where newer.step = old.step and newer.id > old.id
-        )
-        and (
-            old.status <> 'succeeded'
-            or exists (
-                select 1
-                from ops.pipeline_runs as newer
-                where newer.step = old.step and newer.status = 'succeeded' and newer.id > old.id
-            )
-        )
-        """,
+        (
+            Rows(
+                "ops.pipeline_runs",
+                """
+                old.started_at < :before
+                and old.status <> 'running'
+                and exists (
+                    select 1
+                    from ops.pipeline_runs as newer
+                    where newer.step = old.step and newer.id > old.id
+                )
+                and (
+                    old.status <> 'succeeded'
+                    or exists (
+                        select 1
+                        from ops.pipeline_runs as newer
+                        where
+                            newer.step = old.step
+                            and newer.status = 'succeeded'
+                            and newer.id > old.id
+                    )
+                )
+                """,
+            ),
+        ),
     ),
     REJECTED_LINES,
 )
@@ -161,11 +166,20 @@ RULES = (
 
 @dataclass(frozen=True)
 class Removed:
-    """What a rule removed, or would."""
+    """What a rule removed, or would.
+
+    Attributes:
+        counts: by table, or by the rule's name for files.
+    """
 
     rule: Rule
     before: datetime
-    count: int
+    counts: dict[str, int]
+
+    @property
+    def count(self) -> int:
+        """How much it is together."""
+        return sum(self.counts.values())
 
 
 def read_days(rule: Rule, environment: Mapping[str, str] = os.environ) -> int | None:
@@ -203,7 +217,7 @@ def retain(
         removed = [_apply(engine, rule, before, state, out) for rule, before in moments]
         run.row_count = sum(one.count for one in removed)
         run.details["removed"] = {
-            one.rule.table or one.rule.name: one.count for one in removed if one.count
+            name: count for one in removed for name, count in one.counts.items() if count
         }
         run.details["days"] = days
     return removed
@@ -218,41 +232,45 @@ def _apply(
     *,
     dry_run: bool = False,
 ) -> Removed:
+    counts: dict[str, int]
     if rule is REPORTS:
         # Brings the stores along, which no other rule needs.
         from report_runner.retention import prune  # noqa: PLC0415
 
-        count = prune(engine, before.date(), out, dry_run=dry_run)
+        counts = {rule.name: prune(engine, before.date(), out, dry_run=dry_run)}
     elif rule is REJECTED_LINES:
-        count = _prune_files(state / "rejects", before, dry_run=dry_run)
+        counts = {rule.name: _prune_files(state / "rejects", before, dry_run=dry_run)}
     elif dry_run:
         with engine.connect() as connection:
-            count = _count(connection, rule, before)
+            counts = {rows.table: _count(connection, rows, before) for rows in rule.rows}
     else:
-        count = 0
-        while batch := _delete(engine, rule, before):
-            count += batch
-    return Removed(rule, before, count)
+        counts = {rows.table: _delete(engine, rows, before) for rows in rule.rows}
+    return Removed(rule, before, counts)
 
 
-def _count(connection: Connection, rule: Rule, before: datetime) -> int:
-    statement = f"select count(*) from {rule.table} as old where {rule.condition}"  # noqa: S608 - a rule
+def _count(connection: Connection, rows: Rows, before: datetime) -> int:
+    statement = f"select count(*) from {rows.table} as old where {rows.condition}"  # noqa: S608 - a rule
     return int(connection.execute(sa.text(statement), {"before": before}).scalar_one())
 
 
-def _delete(engine: Engine, rule: Rule, before: datetime) -> int:
-    """Delete some rows in a transaction that nobody waits for long."""
+def _delete(engine: Engine, rows: Rows, before: datetime) -> int:
+    """Delete rows in transactions that nobody waits for long; return how many."""
     statement = f"""
-        delete from {rule.table} as old
+        delete from {rows.table} as old
         where
             old.ctid = any(array(
-                select old.ctid from {rule.table} as old where {rule.condition} limit :limit
+                select old.ctid from {rows.table} as old where {rows.condition} limit :limit
             ))
     """  # noqa: S608 - a rule
-    with engine.begin() as connection:
-        return connection.execute(
-            sa.text(statement), {"before": before, "limit": ROWS_PER_TRANSACTION}
-        ).rowcount
+    count = 0
+    while True:
+        with engine.begin() as connection:
+            batch = connection.execute(
+                sa.text(statement), {"before": before, "limit": ROWS_PER_TRANSACTION}
+            ).rowcount
+        count += batch
+        if batch < ROWS_PER_TRANSACTION:
+            return count
 
 
 def _prune_files(folder: Path, before: datetime, *, dry_run: bool) -> int:
