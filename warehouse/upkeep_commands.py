@@ -37,7 +37,11 @@ def register(add: _Add) -> None:
     )
     erasing.add_argument("students", nargs="*", metavar="STUDENT")
     erasing.add_argument(
-        "--from", dest="file", type=Path, metavar="FILE", help="ids one a line; - reads them"
+        "--from",
+        dest="file",
+        type=Path,
+        metavar="FILE",
+        help="ids one a line; of a folder, those of every file in it; - reads them",
     )
     erasing.add_argument("--reason", metavar="TEXT", help="kept beside the entry; names nobody")
     erasing.add_argument("--out", type=Path, metavar="DIR", help="the reports' folder")
@@ -130,10 +134,14 @@ def _lines(file: Path | None) -> list[str]:
     if file is None:
         return []
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        if str(file) == "-":
+            texts = [sys.stdin.read()]
+        else:
+            files = sorted(file.glob("[!.]*")) if file.is_dir() else [file]
+            texts = [one.read_text(encoding="utf-8") for one in files]
     except (OSError, UnicodeError) as error:
         raise UsageError(f"cannot read {file}: {error}") from error
-    return [line for line in text.splitlines() if line]
+    return [line for text in texts for line in text.splitlines() if line]
 
 
 def _wait(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -165,7 +165,13 @@ def test_erasing_again_changes_nothing_and_the_list_says_who(
     erase: Erase, school: Database, tmp_path: Path
 ) -> None:
     assert erase(school, tmp_path, "--from", "-", given=f"{GONE}\n").returncode == 0
-    again = erase(school, tmp_path, GONE)
+    # As a secret is mounted: a folder of files, and others that are not meant.
+    request = tmp_path / "request"
+    request.mkdir()
+    assert erase(school, tmp_path, "--from", str(request)).stdout == "nobody to erase\n"
+    (request / "students").write_text(f"{GONE}\n")
+    (request / "..data").mkdir()
+    again = erase(school, tmp_path, "--from", str(request))
     assert again.stdout.startswith("1 students erased: 0 rows, 0 reports, 0 cohort reports")
     listed = erase(school, tmp_path, "--list")
     assert (listed.returncode, listed.stdout.split("\t")[:2]) == (0, [GONE, "erased"])

@@ -72,6 +72,8 @@ def test_volumes_are_there_and_used(overlay: str) -> None:
                 assert volume["emptyDir"]["sizeLimit"]
             claim = volume.get("persistentVolumeClaim")
             assert claim is None or claim["claimName"] in of_kind(overlay, "PersistentVolumeClaim")
+            # Those that have to be there are read as variables, which a test below looks for.
+            assert "secret" not in volume or volume["secret"]["optional"] is True
         for one in pod.steps:
             paths = {mount["mountPath"] for mount in one["volumeMounts"]}
             assert {"/scratch", "/etc/database-ca"} <= paths
