@@ -28,9 +28,9 @@ _ARTIFACT = text(
     """
 )
 
-_MISSING = text(
-    """
-    select weeks.student_id, formats.format
+# A report that was asked for and is not recorded: of a student who has KPIs in the week, in a
+# format of those named, unless the student's profile names others.
+_NOT_RECORDED = """
     from analytics.fct_student_weekly_kpis as weeks
     cross join unnest(cast(:formats as text[])) as formats (format)
     left join reports.report_artifacts as artifacts
@@ -47,9 +47,9 @@ _MISSING = text(
             or jsonb_typeof(students.report_formats) <> 'array'
             or students.report_formats @> to_jsonb(formats.format)
         )
-    order by weeks.student_id, formats.format
     """
-)
+_MISSING = text(f"select weeks.student_id, formats.format {_NOT_RECORDED} order by 1, 2")
+_MISSING_COUNT = text(f"select count(*) {_NOT_RECORDED}")
 
 _RECORDED = text(
     """
@@ -133,6 +133,12 @@ def read_missing(
     """Return students with KPIs in the week and formats in which no report is recorded."""
     parameters = {"week_start": week.week_start, "formats": list(formats)}
     return [(row.student_id, row.format) for row in connection.execute(_MISSING, parameters)]
+
+
+def count_missing(connection: Connection, week: Week, formats: Sequence[str]) -> int:
+    """Return how many `read_missing` lists."""
+    parameters = {"week_start": week.week_start, "formats": list(formats)}
+    return int(connection.execute(_MISSING_COUNT, parameters).scalar_one())
 
 
 def read_recorded(connection: Connection, first_week: date, last_week: date) -> list[Artifact]:

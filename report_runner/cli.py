@@ -1,7 +1,6 @@
 """`python -m report_runner`: write the reports, list what is missing, delete what is old."""
 
 import argparse
-import os
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from importlib import import_module
@@ -11,7 +10,7 @@ from report_runner.catalogue import LANGUAGES
 from report_runner.console import say
 from report_runner.errors import ReportError
 from report_runner.weekly import FORMATS, RENDERERS
-from warehouse.errors import WarehouseError
+from warehouse.errors import UsageError, WarehouseError
 
 _OUT_HELP = "folder that gets reports/ (default: the bucket S3_BUCKET, REPORTS_DIR, .warehouse)"
 
@@ -21,6 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
+    except UsageError as error:
+        say(f"error: {error}")
+        return 2
     except (ReportError, WarehouseError, OSError) as error:
         say(f"error: {error}")
         return 1
@@ -103,16 +105,17 @@ def _parser() -> argparse.ArgumentParser:
     prune_parser = commands.add_parser(
         "prune",
         help="delete reports older than the retention",
-        description="Delete the reports of weeks older than the newest week minus N.",
+        description="Delete the reports of students and cohorts whose week ended too long ago; "
+        "`python -m warehouse retain` does the same among other things.",
     )
-    keep = os.environ.get("REPORTS_KEEP_WEEKS")
     prune_parser.add_argument(
-        "--keep-weeks",
+        "--keep-days",
         type=_positive,
         metavar="N",
-        default=keep,
-        required=keep is None,
-        help="default: REPORTS_KEEP_WEEKS",
+        help="default: RETAIN_REPORTS_DAYS, else 730",
+    )
+    prune_parser.add_argument(
+        "--dry-run", action="store_true", help="only say how many it would delete"
     )
     prune_parser.add_argument("--out", type=Path, metavar="DIR", help=_OUT_HELP)
     prune_parser.set_defaults(run=_later("housekeeping", "prune"))

@@ -1,19 +1,18 @@
 """The commands `missing` and `prune`: what a week lacks, and what is kept too long."""
 
 import argparse
-from datetime import date, timedelta
+from datetime import UTC, datetime, timedelta
 
-from report_runner import artifacts, queries
+from report_runner import artifacts, queries, retention
 from report_runner.console import say, tell
-from report_runner.errors import ReportError
 from report_runner.places import read_place
 from report_runner.store import open_store
 from warehouse.database import create_engine
 from warehouse.ledger import step
+from warehouse.retention import REPORTS, read_days
 from warehouse.schema import require_current
 
 PRUNE_STEP = "prune-reports"
-_BATCH = 200
 
 
 def list_missing(options: argparse.Namespace) -> int:
@@ -49,25 +48,23 @@ def list_missing(options: argparse.Namespace) -> int:
 
 
 def prune(options: argparse.Namespace) -> int:
-    """Delete the reports of weeks older than `--keep-weeks`, objects before their rows."""
+    """Delete reports of weeks that ended more than `--keep-days` ago, objects before rows.
+
+    The rule is that of `python -m warehouse retain`, which applies it among others.
+    """
+    days = read_days(REPORTS) if options.keep_days is None else options.keep_days
+    if days is None:
+        tell(f"{REPORTS.setting} is forever: nothing to delete")
+        return 0
     engine = create_engine()
     require_current(engine)
-    place = read_place(out=options.out)
-    store = open_store(place)
-    with engine.connect() as connection:
-        newest = queries.read_week(connection, None)
-        if newest is None:
-            raise ReportError("no weekly KPIs to count weeks from: run `dbt build` first")
-        last = newest.week_start - timedelta(weeks=options.keep_weeks)
-        old = artifacts.read_recorded(connection, date.min, last)
-    with step(engine, PRUNE_STEP, lock=PRUNE_STEP, as_of_date=newest.as_of_date) as run:
-        for start in range(0, len(old), _BATCH):
-            batch = old[start : start + _BATCH]
-            for artifact in batch:
-                store.delete(artifact.object_key)
-            with engine.begin() as connection:
-                artifacts.forget_artifacts(connection, batch)
-        run.row_count = len(old)
-        run.details.update(last_week=last, place=str(place))
-    tell(f"Reports of {last} and earlier: {len(old):,} deleted")
+    before = (datetime.now(UTC) - timedelta(days=days)).date()
+    if options.dry_run:
+        count = retention.prune(engine, before, options.out, dry_run=True)
+        tell(f"Reports of weeks that ended before {before}: {count:,} would be deleted")
+        return 0
+    with step(engine, PRUNE_STEP, lock=PRUNE_STEP) as run:
+        run.row_count = retention.prune(engine, before, options.out)
+        run.details.update(before=before, place=str(read_place(out=options.out)))
+    tell(f"Reports of weeks that ended before {before}: {run.row_count:,} deleted")
     return 0

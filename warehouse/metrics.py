@@ -18,8 +18,12 @@ from prometheus_client.registry import Collector
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-# What waits for the online update, in the words of the service that does it.
+# What waits for the online update, in the words of the service that does it; what a report is
+# and which are missing, in those of the report runner.
 from irt_service.store.backlog import MAX_TRIES, read_backlog
+from report_runner.artifacts import count_missing
+from report_runner.places import CONTENT_TYPES
+from report_runner.queries import read_week
 from warehouse.database import create_engine
 from warehouse.schedule import JOBS
 from warehouse.status import StepStatus, read_status
@@ -58,25 +62,6 @@ _DRIFTED = """
     left join irt.item_drift as drift
         on last_run.run_id = drift.run_id and drift.severity = 'severe'
     group by last_run.bank
-"""
-_MISSING_REPORTS = """
-    with week as (
-        select max(week_start) as week_start
-        from analytics.fct_student_weekly_kpis
-        where is_complete
-    )
-
-    select count(distinct kpis.student_id)
-    from analytics.fct_student_weekly_kpis as kpis
-    inner join week using (week_start)
-    where
-        not exists (
-            select 1
-            from reports.report_artifacts as artifact
-            where
-                artifact.student_id = kpis.student_id
-                and artifact.week_start = kpis.week_start
-        )
 """
 
 
@@ -199,13 +184,21 @@ def _contents(connection: Connection) -> Iterator[Metric]:
         "seedtest_deliveries_parked", "Results given up", sum(backlog.parked.values())
     )
     is_built = connection.execute(
-        sa.text("select to_regclass('analytics.fct_student_weekly_kpis') is not null")
+        sa.text(
+            "select to_regclass('analytics.fct_student_weekly_kpis') is not null "
+            "and to_regclass('analytics.dim_students') is not null"
+        )
     )
     if is_built.scalar_one():
-        missing = connection.execute(sa.text(_MISSING_REPORTS)).scalar_one()
+        week = read_week(connection, None)
+        missing = (
+            count_missing(connection, week, tuple(CONTENT_TYPES))
+            if week is not None and week.is_complete
+            else 0
+        )
         yield GaugeMetricFamily(
             "seedtest_reports_missing",
-            "Students with KPIs in the last complete week and no report of it",
+            "Reports, by student and format, that the last complete week lacks",
             float(missing),
         )
 

@@ -159,16 +159,35 @@ def test_a_wrong_key_is_refused_in_words_and_leaves_no_row(
 
 
 def test_reports_older_than_the_retention_are_deleted_with_their_rows(
-    marts: Database, seaweed: Seaweed, capsys: pytest.CaptureFixture[str]
+    marts: Database,
+    seaweed: Seaweed,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["weekly", "--format", "html", "--student", "rich", "--student", "poor"]) == 0
+    assert main(["cohort", "--format", "html"]) == 0
     with marts.engine.begin() as connection:
         connection.exec_driver_sql(
-            "update reports.report_artifacts set week_start = '2026-05-25' "
+            "update reports.report_artifacts set week_start = '2020-05-25' "
             "where student_id = 'rich'"
         )
-    assert main(["prune", "--keep-weeks", "2"]) == 0
-    assert "1 deleted" in capsys.readouterr().out
+    cohort = next(key for key in _objects(seaweed) if "/cohorts/" in key)
+    client = seaweed.client()
+    old = cohort.replace(str(WEEK), "2020-05-25")
+    client.put_object(Bucket=BUCKET, Key=old, Body=b"old")
+    monkeypatch.setenv("RETAIN_REPORTS_DAYS", "forever")
+    assert main(["prune"]) == 0
+    assert main(["prune", "--keep-days", "2000", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "nothing to delete" in said
+    assert "2 would be deleted" in said
+    assert old in _objects(seaweed)
+    monkeypatch.setenv("RETAIN_REPORTS_DAYS", "2000")
+    assert main(["prune"]) == 0
+    assert "2 deleted" in capsys.readouterr().out
     with marts.engine.connect() as connection:
         assert [row.student_id for row in read_recorded(connection, date.min, WEEK)] == ["poor"]
-    assert not any("/rich/" in key for key in _objects(seaweed))
+    keys = set(_objects(seaweed))
+    assert cohort in keys
+    assert old not in keys
+    assert not any("/rich/" in key for key in keys)

@@ -179,7 +179,7 @@ def test_metrics_are_those_of_the_ledger_and_of_the_marts(
         ("seedtest_calibration_last_rejected", "topic:x"): 0,
         ("seedtest_items_drifted_severely", "all"): 1,
         ("seedtest_items_drifted_severely", "topic:x"): 0,
-        ("seedtest_reports_missing",): 1,
+        ("seedtest_reports_missing",): 2,
         ("seedtest_deliveries_waiting",): 2,
         ("seedtest_deliveries_parked",): 1,
     }
@@ -203,12 +203,16 @@ CONTENTS = [
         ('r1', 'previous', 'i2', 'r1', 9, 'moderate'), ('r2', 'previous', 'i3', 'r1', 9, 'severe')
     """,
     "create table analytics.fct_student_weekly_kpis "
-    "(student_id text, week_start date, is_complete boolean)",
+    "(student_id text, week_start date, as_of_date date, is_complete boolean)",
     """
     insert into analytics.fct_student_weekly_kpis values
-        ('a', '2026-03-02', true), ('b', '2026-03-02', true), ('c', '2026-02-23', true),
-        ('a', '2026-03-09', false), ('b', '2026-03-09', false)
+        ('a', '2026-03-02', '2026-03-08', true), ('b', '2026-03-02', '2026-03-08', true),
+        ('c', '2026-02-23', '2026-03-01', true), ('a', '2026-03-09', '2026-03-10', false),
+        ('b', '2026-03-09', '2026-03-10', false)
     """,
+    # One report of two is there of a; b gets pages alone, and there is none.
+    "create table analytics.dim_students (student_id text, report_formats jsonb)",
+    """insert into analytics.dim_students values ('a', null), ('b', '["html"]')""",
     """
     insert into reports.report_artifacts (student_id, week_start, format, object_key, size_bytes,
         sha256, content_hash, template_version, language)
