@@ -3,12 +3,13 @@
 A success rate of about 70 % is hard enough to learn from and easy enough to keep going.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from report_runner.records import NO_TOPIC, ItemBank, Row
+from report_runner.records import ItemBank, Row
 
 TARGET_PROBABILITY = 0.70
 PROBABILITY_TOLERANCE = 0.12
@@ -49,40 +50,45 @@ def choose_practice(
     """
     if not bank.item_ids:
         return ()
-    codes, item_codes = bank.topic_codes
-    thetas = np.full(len(codes) + 1, theta)
-    for row in topics:
-        if row["theta_basis"] == "topic" and row["theta"] is not None and row["topic_id"] in codes:
-            thetas[codes[row["topic_id"]]] = row["theta"]
-    logits = bank.discrimination * (thetas[item_codes] - bank.difficulty)
-    # Beyond this an exponential overflows, and the probability is 0 or 1 anyway.
-    chances = 1 / (1 + np.exp(-np.clip(logits, -_FARTHEST_LOGIT, _FARTHEST_LOGIT)))
-    probability = bank.guessing + (1 - bank.guessing) * chances
-    distance = np.abs(probability - TARGET_PROBABILITY)
-    for item_id in seen_items:
-        if (position := bank.positions.get(item_id)) is not None:
-            distance[position] = np.inf
-    candidates = np.flatnonzero(distance <= PROBABILITY_TOLERANCE)
-    ranked = candidates[np.argsort(distance[candidates], kind="stable")]
-    ranked_codes = item_codes[ranked]
     known = {row["topic_id"]: row for row in topics}
-    order = _most_urgent(codes, known, set(ranked_codes.tolist()))
-    return tuple(
-        Practice(
-            topic_id=topic_id,
-            is_weak=is_weak(known.get(topic_id)),
-            correct_rate=_correct_rate(known.get(topic_id)),
-            items=tuple(
+    seen = {position for item in seen_items if (position := bank.positions.get(item)) is not None}
+    chosen: list[Practice] = []
+    for topic_id, positions in _by_urgency(known, bank):
+        row = known.get(topic_id)
+        is_known = row is not None and row["theta_basis"] == "topic" and row["theta"] is not None
+        items = _suitable(float(row["theta"]) if row and is_known else theta, positions, seen, bank)
+        if items:
+            chosen.append(Practice(topic_id, is_weak(row), _correct_rate(row), items))
+        if len(chosen) == TOPICS_RECOMMENDED:
+            break
+    return tuple(chosen)
+
+
+def _suitable(
+    theta: float, positions: NDArray[np.int64], seen: Set[int], bank: ItemBank
+) -> tuple[PracticeItem, ...]:
+    """Return the items of one topic that are nearest to the wanted probability."""
+    logits = bank.discrimination[positions] * (theta - bank.difficulty[positions])
+    # Beyond this an exponential overflows, and the probability is 0 or 1 anyway.
+    chances = 1 / (1 + np.exp(-logits.clip(-_FARTHEST_LOGIT, _FARTHEST_LOGIT)))
+    guessing = bank.guessing[positions]
+    probability = guessing + (1 - guessing) * chances
+    distance = np.abs(probability - TARGET_PROBABILITY)
+    (near,) = (distance <= PROBABILITY_TOLERANCE).nonzero()
+    items: list[PracticeItem] = []
+    for index in near[distance[near].argsort(kind="stable")].tolist():
+        position = int(positions[index])
+        if position not in seen:
+            items.append(
                 PracticeItem(
                     item_id=bank.item_ids[position],
                     content=bank.contents[position],
-                    probability=float(probability[position]),
+                    probability=float(probability[index]),
                 )
-                for position in ranked[ranked_codes == code][:ITEMS_PER_TOPIC].tolist()
-            ),
-        )
-        for topic_id, code in order
-    )
+            )
+        if len(items) == ITEMS_PER_TOPIC:
+            break
+    return tuple(items)
 
 
 def is_weak(row: Row | None) -> bool:
@@ -100,30 +106,28 @@ def _correct_rate(row: Row | None) -> float | None:
     return int(row["correct_count"]) / int(row["graded_count"])
 
 
-def _most_urgent(
-    codes: Mapping[str, int], known: Mapping[str | None, Row], available: Set[int]
-) -> list[tuple[str | None, int]]:
-    """Return topics with their codes: weak ones, then the lowest share correct, then others.
+def _by_urgency(
+    known: Mapping[str | None, Row], bank: ItemBank
+) -> Iterator[tuple[str | None, NDArray[np.int64]]]:
+    """Give topics with their items: weak ones, then the lowest share correct, then others.
 
-    Others are those not met lately, in the order of their codes; last comes what has no topic.
+    Others are those not met lately, in the order of their names; last comes what has no topic.
     """
     urgent = []
     for topic_id, row in known.items():
-        code = codes.get(topic_id, NO_TOPIC) if topic_id is not None else NO_TOPIC
-        rate = _correct_rate(row)
-        if code == NO_TOPIC or code not in available:
+        if topic_id is None or topic_id not in bank.positions_by_topic:
             continue
+        rate = _correct_rate(row)
         if is_weak(row):
-            urgent.append((0, rate or 0.0, topic_id, code))
+            urgent.append((0, rate or 0.0, topic_id))
         elif rate is not None:
-            urgent.append((1, rate, topic_id, code))
-    chosen = [(topic_id, code) for _rank, _rate, topic_id, code in sorted(urgent)]
-    met = {code for _topic, code in chosen}
-    for topic_id, code in codes.items():
-        if len(chosen) >= TOPICS_RECOMMENDED:
-            break
-        if code in available and code not in met:
-            chosen.append((topic_id, code))
-    if NO_TOPIC in available:
-        chosen.append((None, NO_TOPIC))
-    return chosen[:TOPICS_RECOMMENDED]
+            urgent.append((1, rate, topic_id))
+    met = {topic_id for _rank, _rate, topic_id in urgent}
+    for _rank, _rate, topic_id in sorted(urgent):
+        yield topic_id, bank.positions_by_topic[topic_id]
+    without_topic = bank.positions_by_topic.get(None)
+    for other, positions in bank.positions_by_topic.items():
+        if other is not None and other not in met:
+            yield other, positions
+    if without_topic is not None:
+        yield None, without_topic

@@ -17,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Row = Mapping[str, Any]
-# The number of what has no topic; as an index it finds the last place.
-NO_TOPIC = -1
 
 
 @dataclass(frozen=True)
@@ -53,39 +51,6 @@ class StudentRecord:
 
 Reader = Callable[[str], Any]
 
-# The columns of each part of the inputs, in the order of the statement that reads it, and how
-# their text is read; a column without a reader is text.
-_COLUMNS: Mapping[str, Mapping[str, Reader]] = {
-    "profile": {
-        "display_name": str, "locale": str, "grade": str, "classroom_name": str,
-        "report_formats": json.loads,
-    },
-    "weeks": {
-        "week_start": date.fromisoformat, "as_of_date": date.fromisoformat,
-        "is_complete": "t".__eq__, "improvement_index": float, "improvement_basis": str,
-        "time_efficiency": float, "recovery_rate": float, "engagement": float,
-        "goal_probability": float, "theta": float, "standard_error": float, "run_id": str,
-    },
-    "detail": {
-        "goal_topic_id": str, "goal_target_theta": float,
-        "goal_target_date": date.fromisoformat, "median_time_recent_ms": float,
-        "median_time_previous_ms": float, "recovery_attempt_count": int,
-    },
-    "attempts": {
-        "graded_total": int, "attempt_count": int, "graded_count": int, "correct_count": int,
-        "days": int, "attempt_count_before": int, "graded_count_before": int,
-        "correct_count_before": int, "days_before": int, "items": str,
-    },
-    "topics": {
-        "topic_id": str, "attempt_count": int, "graded_count": int, "correct_count": int,
-        "strength": str, "theta": float, "theta_basis": str,
-    },
-    "goals": {
-        "topic_id": str, "target_theta": float, "target_date": date.fromisoformat,
-        "priority": int, "theta": float, "standard_error": float, "basis": str,
-        "probability": float, "is_primary": "t".__eq__,
-    },
-}  # fmt: skip
 _COUNTS = ("attempt_count", "graded_count", "correct_count")
 # An id that contains it would only be recommended once more.
 ITEM_SEPARATOR = "\x1f"
@@ -99,6 +64,51 @@ _LETTER_OF = {character: letter for letter, character in _LETTERS.items()}
 def escaped(value: str) -> bytes:
     """Return `value` as PostgreSQL writes it in the text format of COPY."""
     return _ESCAPED.sub(lambda match: "\\" + _LETTER_OF[match[0]], value).encode()
+
+
+def _text(value: str) -> str:
+    if "\\" not in value:
+        return value
+    return _ESCAPE.sub(lambda match: _LETTERS[match[1]], value)
+
+
+def _json(value: str) -> Any:
+    return json.loads(_text(value))
+
+
+# The columns of each part of the inputs, in the order of the statement that reads it, and how
+# their text is read; null is not read.
+_COLUMNS: Mapping[str, Mapping[str, Reader]] = {
+    "profile": {
+        "display_name": _text, "locale": _text, "grade": _text, "classroom_name": _text,
+        "report_formats": _json,
+    },
+    "weeks": {
+        "week_start": date.fromisoformat, "as_of_date": date.fromisoformat,
+        "is_complete": "t".__eq__, "improvement_index": float, "improvement_basis": _text,
+        "time_efficiency": float, "recovery_rate": float, "engagement": float,
+        "goal_probability": float, "theta": float, "standard_error": float, "run_id": _text,
+    },
+    "detail": {
+        "goal_topic_id": _text, "goal_target_theta": float,
+        "goal_target_date": date.fromisoformat, "median_time_recent_ms": float,
+        "median_time_previous_ms": float, "recovery_attempt_count": int,
+    },
+    "attempts": {
+        "graded_total": int, "attempt_count": int, "graded_count": int, "correct_count": int,
+        "days": int, "attempt_count_before": int, "graded_count_before": int,
+        "correct_count_before": int, "days_before": int, "items": _text,
+    },
+    "topics": {
+        "topic_id": _text, "attempt_count": int, "graded_count": int, "correct_count": int,
+        "strength": _text, "theta": float, "theta_basis": _text,
+    },
+    "goals": {
+        "topic_id": _text, "target_theta": float, "target_date": date.fromisoformat,
+        "priority": int, "theta": float, "standard_error": float, "basis": _text,
+        "probability": float, "is_primary": "t".__eq__,
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -174,17 +184,11 @@ class StudentInputs:
         columns = _COLUMNS[name]
         return [
             {
-                column: None if value == _NULL else read(_unescaped(value))
+                column: None if value == _NULL else read(value)
                 for (column, read), value in zip(columns.items(), line.split("\t"), strict=True)
             }
             for line in self.parts[name].decode().split("\n")[:-1]
         ]
-
-
-def _unescaped(value: str) -> str:
-    if "\\" not in value:
-        return value
-    return _ESCAPE.sub(lambda match: _LETTERS[match[1]], value)
 
 
 def _summed(days: Sequence[Row]) -> list[Row]:
@@ -211,12 +215,14 @@ class ItemBank:
     guessing: NDArray[np.float64]
 
     @cached_property
-    def topic_codes(self) -> tuple[dict[str, int], NDArray[np.int64]]:
-        """Return a number per topic, in their order, and the number of each item's topic."""
-        named = sorted({topic_id for topic_id in self.topic_ids if topic_id is not None})
-        codes = {topic_id: number for number, topic_id in enumerate(named)}
-        numbers = [NO_TOPIC if topic is None else codes[topic] for topic in self.topic_ids]
-        return codes, np.asarray(numbers, dtype=np.int64)
+    def positions_by_topic(self) -> dict[str | None, NDArray[np.int64]]:
+        """Return the positions of each topic's items, topics in the order of their names."""
+        found: dict[str | None, list[int]] = {}
+        for position, topic_id in enumerate(self.topic_ids):
+            found.setdefault(topic_id, []).append(position)
+        named = sorted(topic_id for topic_id in found if topic_id is not None)
+        order: list[str | None] = [*named, None] if None in found else [*named]
+        return {topic_id: np.array(found[topic_id], dtype=np.int64) for topic_id in order}
 
     @cached_property
     def fingerprint(self) -> str:
