@@ -76,11 +76,14 @@ class Language:
         if not isinstance(message, str):
             number = int(str(values["count"]).replace(",", ""))
             message = message["one" if self.locale.plural_form(number) == "one" else "other"]
-        nouns = {
-            name: Noun(value) if isinstance(value, str) else value for name, value in values.items()
-        }
+        if ":" in message:
+            # A particle follows one of the values.
+            values = {
+                name: Noun(value) if isinstance(value, str) else value
+                for name, value in values.items()
+            }
         try:
-            return message.format_map(nouns)
+            return message.format_map(values)
         except (KeyError, ValueError) as error:
             raise TemplateError(
                 f"message {key!r} in languages/{self.code}.toml does not fit its values: {error}"

@@ -84,14 +84,15 @@ def trend_svg(points: Sequence[TrendPoint], form: Form, title: str, description:
     left, right, top, bottom = 44, 46, 16, 30
     ticks = _ticks(min(point.low for point in points), max(point.high for point in points))
     lowest, highest = ticks[0], ticks[-1]
-    weeks = max(points[-1].week - points[0].week, 1)
-
-    def x(point: TrendPoint) -> float:
-        return left + (width - left - right) * (point.week - points[0].week) / weeks
+    first, weeks = points[0].week, max(points[-1].week - points[0].week, 1)
+    across = (width - left - right) / weeks
+    along = (height - top - bottom) / (highest - lowest)
 
     def y(score: float) -> float:
-        return top + (height - top - bottom) * (highest - score) / (highest - lowest)
+        return top + along * (highest - score)
 
+    xs = [f"{left + across * (point.week - first):.1f}" for point in points]
+    ys = [f"{y(point.score):.1f}" for point in points]
     parts = []
     for tick in ticks:
         parts.append(
@@ -99,26 +100,34 @@ def trend_svg(points: Sequence[TrendPoint], form: Form, title: str, description:
             f'stroke="{RULE}"/>'
             + label(left - 8, y(tick) + font / 3, f"{tick:.0f}", font, QUIET, anchor="end")
         )
-    band = [f"{x(point):.1f},{y(point.high):.1f}" for point in points]
-    band += [f"{x(point):.1f},{y(point.low):.1f}" for point in reversed(points)]
-    line = " ".join(f"{x(point):.1f},{y(point.score):.1f}" for point in points)
+    band = [f"{x},{y(point.high):.1f}" for x, point in zip(xs, points, strict=True)]
+    band += [f"{x},{y(point.low):.1f}" for x, point in zip(xs[::-1], points[::-1], strict=True)]
+    line = " ".join(map(",".join, zip(xs, ys, strict=True)))
     parts.append(f'<polygon points="{" ".join(band)}" fill="{ACCENT_PALE}"/>')
     parts.append(
         f'<polyline points="{line}" fill="none" stroke="{ACCENT}" stroke-width="2.5" '
         'stroke-linejoin="round"/>'
     )
     labelled = _labelled(points, most=7 if form == "wide" else 4)
+    final = len(points) - 1
     for index, point in enumerate(points):
-        is_last = index == len(points) - 1
         parts.append(
-            f'<circle cx="{x(point):.1f}" cy="{y(point.score):.1f}" r="{5 if is_last else 3}" '
+            f'<circle cx="{xs[index]}" cy="{ys[index]}" r="{5 if index == final else 3}" '
             f'fill="{ACCENT}" stroke="#fff" stroke-width="1.5"/>'
         )
         if index in labelled:
-            parts.append(label(x(point), height - 8, point.label, font, QUIET, anchor="middle"))
+            at = left + across * (point.week - first)
+            parts.append(label(at, height - 8, point.label, font, QUIET, anchor="middle"))
     last = points[-1]
     parts.append(
-        label(x(last) + 9, y(last.score) + font / 3, f"{last.score:.0f}", font + 2, INK, bold=True)
+        label(
+            width - right + 9,
+            y(last.score) + font / 3,
+            f"{last.score:.0f}",
+            font + 2,
+            INK,
+            bold=True,
+        )
     )
     return document(width, height, form, title, description, parts)
 

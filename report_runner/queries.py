@@ -7,6 +7,7 @@ import numpy as np
 from sqlalchemy import Connection, text
 
 from report_runner.records import ITEM_SEPARATOR, ItemBank, StudentInputs, Week, escaped
+from report_runner.sections import MINIMUM_GRADED_COUNT
 
 TREND_WEEKS = 12
 RECENT_DAYS = 28
@@ -74,37 +75,53 @@ _PARTS: Mapping[str, str] = {
         from analytics.fct_student_daily_kpis
         where student_id = any(%(student_ids)s) and kpi_date = %(as_of_date)s
         """,
-    # One pass over the attempts: days are the bits of a number, items are put into order later.
+    # Of graded questions no more are counted than a report asks for. Days are the bits of a
+    # number, items are put into order later.
     "attempts": """
         select
-            student_id,
-            count(is_correct),
-            count(*) filter (where attempt_date >= %(week_start)s),
-            count(is_correct) filter (where attempt_date >= %(week_start)s),
-            count(*) filter (where is_correct and attempt_date >= %(week_start)s),
-            coalesce(
-                bit_or(1 << (attempt_date - %(week_start)s))
-                    filter (where attempt_date >= %(week_start)s),
-                0
+            students.student_id,
+            (
+                select count(*)
+                from (
+                    select 1
+                    from analytics.fct_attempts as attempts
+                    where
+                        attempts.student_id = students.student_id
+                        and attempts.attempt_date between %(first_week)s and %(as_of_date)s
+                        and attempts.is_correct is not null
+                    limit %(enough)s
+                ) as graded
             ),
-            count(*) filter (where attempt_date between %(week_before)s and %(day_before)s),
-            count(is_correct) filter (
-                where attempt_date between %(week_before)s and %(day_before)s
-            ),
-            count(*) filter (
-                where is_correct and attempt_date between %(week_before)s and %(day_before)s
-            ),
-            coalesce(
-                bit_or(1 << (attempt_date - %(week_before)s))
-                    filter (where attempt_date between %(week_before)s and %(day_before)s),
-                0
-            ),
-            string_agg(item_id, %(separator)s) filter (where attempt_date >= %(recent_from)s)
-        from analytics.fct_attempts
-        where
-            student_id = any(%(student_ids)s)
-            and attempt_date between %(first_week)s and %(as_of_date)s
-        group by student_id
+            recent.*
+        from unnest(cast(%(student_ids)s as text[])) as students (student_id)
+        cross join lateral (
+            select
+                count(*) filter (where attempt_date >= %(week_start)s),
+                count(is_correct) filter (where attempt_date >= %(week_start)s),
+                count(*) filter (where is_correct and attempt_date >= %(week_start)s),
+                coalesce(
+                    bit_or(1 << (attempt_date - %(week_start)s))
+                        filter (where attempt_date >= %(week_start)s),
+                    0
+                ),
+                count(*) filter (where attempt_date between %(week_before)s and %(day_before)s),
+                count(is_correct) filter (
+                    where attempt_date between %(week_before)s and %(day_before)s
+                ),
+                count(*) filter (
+                    where is_correct and attempt_date between %(week_before)s and %(day_before)s
+                ),
+                coalesce(
+                    bit_or(1 << (attempt_date - %(week_before)s))
+                        filter (where attempt_date between %(week_before)s and %(day_before)s),
+                    0
+                ),
+                string_agg(item_id, %(separator)s)
+            from analytics.fct_attempts as attempts
+            where
+                attempts.student_id = students.student_id
+                and attempts.attempt_date between %(recent_from)s and %(as_of_date)s
+        ) as recent
         """,
     "topics": """
         select
@@ -178,6 +195,7 @@ def read_inputs(
         "as_of_date": week.as_of_date,
         "recent_from": week.as_of_date - timedelta(days=RECENT_DAYS - 1),
         "separator": ITEM_SEPARATOR,
+        "enough": MINIMUM_GRADED_COUNT,
     }
     parts: dict[str, dict[bytes, bytes]] = {}
     driver = connection.connection.driver_connection

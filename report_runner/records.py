@@ -34,8 +34,9 @@ class StudentRecord:
 
     `weeks` holds one row per week of the trend, oldest first, the reported week last;
     `activity` counts attempts of the reported week and of the one before, `graded_count` the
-    graded ones of all weeks of the trend; `topics` covers the recent-28 window; `goals` and
-    `detail` are as of the week's last day; `seen_items` were attempted in that window.
+    graded ones of all weeks of the trend, up to as many as a full report needs; `topics` covers
+    the recent-28 window; `goals` and `detail` are as of the week's last day; `seen_items` were
+    attempted in that window.
     """
 
     student_id: str

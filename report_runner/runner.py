@@ -60,8 +60,13 @@ def _one_process(
     engine: Engine, place: Place, job: WeeklyJob, bank: ItemBank, chunks: Sequence[Sequence[str]]
 ) -> Iterator[tuple[Outcome, int]]:
     store = open_store(place)
-    for chunk in chunks:
-        yield write_chunk(engine, store, job, bank, chunk), len(chunk)
+    # Pooled, as a connection costs as much as some reports.
+    own = create_engine(engine.url, pooled=True)
+    try:
+        for chunk in chunks:
+            yield write_chunk(own, store, job, bank, chunk), len(chunk)
+    finally:
+        own.dispose()
 
 
 def _several_processes(
@@ -104,7 +109,7 @@ def _begin_worker(url: str, place: Place, job: WeeklyJob, bank: ItemBank, parent
     global _worker  # noqa: PLW0603  a process's own state, set once before its first chunk
     # Typst's threads would take turns with the other processes.
     os.environ["RAYON_NUM_THREADS"] = "1"
-    _worker = (create_engine(url), open_store(place), job, bank)
+    _worker = (create_engine(url, pooled=True), open_store(place), job, bank)
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
 
 
