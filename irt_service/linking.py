@@ -13,7 +13,6 @@ from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import least_squares
 from scipy.special import expit
 
 from irt_service.errors import InsufficientDataError, InvalidInputError
@@ -151,6 +150,9 @@ def link_constants(
             parts.append(new_curves - back.probabilities())
         sums = [root * (part if by_item else part.sum(axis=1, keepdims=True)) for part in parts]
         return np.concatenate([part.ravel() for part in sums])
+
+    # 0.3 s that no command waits for but a calibration that links.
+    from scipy.optimize import least_squares  # noqa: PLC0415
 
     start = [shift] if has_unit_slope else [shift, math.log(slope)]
     found = least_squares(

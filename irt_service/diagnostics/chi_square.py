@@ -1,4 +1,4 @@
-"""What the chi-square statistics of item fit have in common."""
+"""What chi-square statistics have in common."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 Floats = npt.NDArray[np.float64]
 Strings = npt.NDArray[np.object_]
@@ -14,9 +14,16 @@ Strings = npt.NDArray[np.object_]
 NO_DEGREES_OF_FREEDOM = "no_degrees_of_freedom"
 
 
+def upper_tail(statistic: Floats, df: Floats | int) -> Floats:
+    """Return the probability of a chi-square statistic this large; NaN where either is NaN."""
+    # Not scipy.stats, whose import takes a second of every command's start.
+    tail: Floats = chdtrc(df, np.maximum(statistic, 0.0))
+    return tail
+
+
 @dataclass(frozen=True)
 class ChiSquareFit:
-    """A statistic per item, shape (J,) each; NaN where `reason` is not ''.
+    """An item fit statistic per item, shape (J,) each; NaN where `reason` is not ''.
 
     Attributes:
         statistic: chi-square.
@@ -44,4 +51,4 @@ def chi_square_fit(statistic: Floats, df: Floats, n: Floats, reason: Strings) ->
     df = np.where(unknown, np.nan, df)
     with np.errstate(divide="ignore", invalid="ignore"):
         rmsea = np.sqrt(np.maximum(statistic - df, 0.0) / (df * (n - 1.0)))
-    return ChiSquareFit(statistic, df, chi2.sf(statistic, df), rmsea, n, reason)
+    return ChiSquareFit(statistic, df, upper_tail(statistic, df), rmsea, n, reason)

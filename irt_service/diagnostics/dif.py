@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
 
+from irt_service.diagnostics.chi_square import upper_tail
 from irt_service.diagnostics.false_discovery import benjamini_hochberg
 from irt_service.diagnostics.groups import GroupModel, estimate_groups, start_model
 from irt_service.diagnostics.severity import SIGNIFICANT, severity
@@ -257,8 +257,8 @@ def _compare(model: GroupModel, focal: int, reference: int, has_slope: bool) -> 
     delta_b, se_delta_b = _difficulties(own, covariances, focal, reference, has_slope)
     with np.errstate(invalid="ignore"):
         se_delta_a = np.sqrt(covariance[:, 0, 0])
-        p_non_uniform = chi2.sf((difference[:, 0] / se_delta_a) ** 2, 1)
-    p = chi2.sf(statistic, part.shape[1])
+        p_non_uniform = upper_tail((difference[:, 0] / se_delta_a) ** 2, 1)
+    p = upper_tail(statistic, part.shape[1])
     return _Pair(
         difference[:, 0],
         np.where(is_known, delta_b, np.nan),
@@ -267,7 +267,7 @@ def _compare(model: GroupModel, focal: int, reference: int, has_slope: bool) -> 
         statistic,
         p,
         benjamini_hochberg(p),
-        chi2.sf(in_place, 1),
+        upper_tail(in_place, 1),
         p_non_uniform,
         model.n[focal],
         model.n[reference],

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import chi2
 
+from irt_service.diagnostics.chi_square import upper_tail
 from irt_service.diagnostics.false_discovery import benjamini_hochberg
 from irt_service.diagnostics.severity import SIGNIFICANT, severity
 from irt_service.errors import InvalidInputError
@@ -228,7 +228,7 @@ def drift(new: Parameters, old: Parameters, n_common: Floats) -> Drift:
     columns[at, 4 - rest.shape[1] : 4] = errors
     columns[at, 4] = comparison.distance(rest, spread)
     columns[at, 5] = rest.shape[1]
-    columns[at, 6] = chi2.sf(columns[at, 4], rest.shape[1])
+    columns[at, 6] = upper_tail(columns[at, 4], rest.shape[1])
     q = benjamini_hochberg(columns[:, 6])
     delta_a, delta_b, se_a, se_b, statistic, df, p = columns.T
     return Drift(
@@ -260,7 +260,7 @@ def _without_common(comparison: _Comparison) -> tuple[Floats, Floats, Floats]:
         distance = comparison.distance(comparison.left(movement))
         weights = np.minimum(1.0, np.sqrt(HUBER / np.maximum(distance, HUBER)))
     size = comparison.difference.shape[1]
-    stable = benjamini_hochberg(chi2.sf(distance, size)) >= SIGNIFICANT
+    stable = benjamini_hochberg(upper_tail(distance, size)) >= SIGNIFICANT
     if stable.sum() < FEWEST_FOR_COMMON:
         stable[:] = True
     movement, uncertainty = comparison.common(stable.astype(np.float64))

@@ -187,6 +187,7 @@ def test_a_step_waits_for_its_lock_visibly_and_in_time_not_counted(database: Dat
     with step(database.engine, "first", lock="dbt"):
         process = _waiter(database)
         assert _last_status(database) == "waiting"
+        time.sleep(0.2)  # tenths are counted
         freed_at = time.time()
     assert process.communicate() == (b"in\n", None)
     waiter = _rows(database)[-1]
