@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from report_runner.calibration import CalibrationReport, ItemCard
 from report_runner.catalogue import Language
@@ -12,6 +12,8 @@ from report_runner.text import clean_text
 
 ITEMS_SHOWN = 400
 _ROWS_SHOWN = 40
+# How the first published run is in force from the beginning of time.
+_BEGINNINGS = ("-infinity", date.min.isoformat())
 _NOT_KNOWN = "–"  # noqa: RUF001  a dash in an empty field of a table
 
 Cells = tuple[str, ...]
@@ -134,8 +136,10 @@ def _provenance(report: CalibrationReport, language: Language) -> tuple[Cells, .
         "bank": _plain(run["bank"]),
         "engine": f"{run['engine']} {run['engine_version'] or ''}".strip(),
         "fitted_at": _plain(run["fitted_at"]),
-        "in_force_from": _plain(run["in_force_from"]),
-        "window": ", ".join(_plain(day) for day in window),
+        "in_force_from": language.text("calibration.provenance.from_the_beginning")
+        if run["in_force_from"] in _BEGINNINGS
+        else _plain(run["in_force_from"]),
+        "window": " \N{EN DASH} ".join(map(_plain, window)) if all(window) else _NOT_KNOWN,
         "log_likelihood": _decimal(run["log_likelihood"], 2),
         "iterations": _plain(run["iterations"]),
         "prior": f"N({_decimal(run['prior_mean'], 3)}, {_decimal(run['prior_sd'], 3)}²)",
@@ -206,7 +210,7 @@ def _plain(value: object) -> str:
     if value is None:
         return _NOT_KNOWN
     if isinstance(value, datetime):
-        return value.isoformat(timespec="minutes")
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if isinstance(value, float):
         return _decimal(value, 4)
     return value.isoformat() if isinstance(value, date) else str(value)

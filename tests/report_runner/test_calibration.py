@@ -70,7 +70,7 @@ def test_item_cards_hold_the_numbers_of_the_run_and_its_diagnostics(
     assert any(row[:5] == card for row in rows)
     assert ["A", "1.0200"] in rows
     assert ["B", f"{minus}0.0500"] in rows
-    assert ["In force from", "-infinity"] in rows
+    assert ["In force from", "the beginning"] in rows
 
 
 def test_a_table_that_is_not_there_gives_no_section(run: Database, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from report_runner import fonts
+from report_runner.catalogue import language
 from report_runner.compile import compile_template
 from report_runner.errors import ReportDataError
 from report_runner.sections import build_report
@@ -160,9 +161,12 @@ def test_korean_words_stay_whole_at_the_end_of_a_line() -> None:
     student = record(weeks=[week_row(WEEKS[0], theta=0.9), week_row()])
     report = say(build_report(student, THIS_WEEK, bank()), template.language)
     assert report.score is not None
-    words = set(text_of(render_pdf(template.source, SUNDAY, report=report)).split())
+    read = text_of(render_pdf(template.source, SUNDAY, report=report)).split()
+    words = set(read)
     sentences = [report.score.range, report.score.change, *(kpi.words for kpi in report.kpis)]
     assert {word for sentence in sentences for word in sentence.split()} <= words
+    # Of what the catalogue says on every page, this is longer than a line.
+    assert language("ko").text("reading.scale") in " ".join(read)
 
 
 @pytest.mark.parametrize("code", ["ko", "en"])
