@@ -62,14 +62,14 @@ class ServerUse:
 
     def _watch(self) -> None:
         while not self._stopped.is_set():
-            used = sum(map(_proportional_memory, [self._pid, *_children(self._pid)]))
+            used = sum(map(_proportional_memory, [self._pid, *children_of(self._pid)]))
             self.peak_megabytes = max(self.peak_megabytes, used / _MEBIBYTE)
             time.sleep(_INTERVAL_SECONDS)
 
 
 def _cpu_seconds(pid: int) -> float:
     # Of the first process: its own and that of children who have ended.
-    ticks = sum(_cpu_ticks(pid)) + sum(sum(_cpu_ticks(child)[:2]) for child in _children(pid))
+    ticks = sum(_cpu_ticks(pid)) + sum(sum(_cpu_ticks(child)[:2]) for child in children_of(pid))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -82,7 +82,8 @@ def _cpu_ticks(pid: int) -> list[int]:
     return [int(field) for field in text.rpartition(")")[2].split()[11:15]]
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """Return the pids of a process's children; Linux only, elsewhere none."""
     try:
         text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     except OSError:
