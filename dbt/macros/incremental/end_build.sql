@@ -10,6 +10,7 @@
 
 {% macro remember_build_sql() %}
     {%- set meta = config.get('meta') or {} -%}
+    {%- if is_incremental() %}
     delete from {{ consumed_relation() }} as consumed
     using {{ changes() }} as changes
     where consumed.input = changes.input and consumed.input_key = changes.input_key;
@@ -17,19 +18,23 @@
     select input, input_key, version, student_id, from_date
     from {{ changes() }}
     where is_current;
-    {% if meta.get('revisions') %}
-    {#- The strategy does not run when a table is built anew; then every key is new. -#}
-    do $$
-    begin
-        if not exists (select from {{ revisions_relation() }}) then
-            {{ insert_revisions_sql(this) }}
-        end if;
-    end $$;
-    {% endif %}
+    {%- else %}
+    drop view {{ changes() }};
+    {%- if meta.get('revisions') %}
+    {#- The strategy does not run when a table is built anew; then every key is new. #}
+    alter table {{ revisions_relation() }}
+    drop constraint if exists {{ model.name }}__revisions_pkey;
+    insert into {{ revisions_relation() }} (key, revision)
+    {{ new_revisions_sql(this) }};
+    alter table {{ revisions_relation() }}
+    add constraint {{ model.name }}__revisions_pkey primary key (key);
+    {%- endif %}
+    {%- endif %}
     {#-
         A plan made for an empty or a small table is slow on what was just filled, and the
         next model reads it before PostgreSQL would analyze it by itself.
     -#}
+    {%- if is_incremental() %}
     do $$
     begin
         if (select count(*) from {{ affected() }}) * 10
@@ -41,6 +46,12 @@
             {%- endif %}
         end if;
     end $$;
+    {%- else %}
+    analyze {{ this }};
+    {%- if meta.get('revisions') %}
+    analyze {{ revisions_relation() }};
+    {%- endif %}
+    {%- endif %}
     insert into {{ model_builds_relation() }} as builds (
         model, as_of_date, settings, built_at, invocation_id
     )

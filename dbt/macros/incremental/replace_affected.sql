@@ -52,9 +52,13 @@
 
 {% macro insert_revisions_sql(relation) %}
     insert into {{ revisions_relation() }} as existing (key, revision)
-    select distinct
-        session_id,
-        cast(cast(pg_current_xact_id() as text) as bigint)
-    from {{ relation }}
+    {{ new_revisions_sql(relation) }}
     on conflict (key) do update set revision = excluded.revision;
+{% endmacro %}
+
+{% macro new_revisions_sql(relation) %}
+    select
+        built.session_id,
+        cast(cast(pg_current_xact_id() as text) as bigint)
+    from (select distinct session_id from {{ relation }}) as built
 {% endmacro %}
