@@ -20,16 +20,32 @@ attempts as (
 
 ),
 
+-- Not from attempts: PostgreSQL writes out a CTE that is read twice, attempt by attempt.
+attempted_items as (
+
+    select all_attempts.item_id
+    from {{ ref('fct_attempts') }} as all_attempts
+    group by all_attempts.item_id
+
+),
+
 -- Most attempts of an item name the same topic; the smallest id settles a tie, so that
--- the choice does not depend on the order of arrival.
+-- the choice does not depend on the order of arrival. Only where the question has none:
+-- of every other item the topics that were delivered say nothing here.
 delivered_topics as (
 
     select
-        item_id,
-        topic_id,
+        attempts.item_id,
+        attempts.topic_id,
         count(*) as attempt_count
     from attempts
-    group by item_id, topic_id
+    where
+        attempts.item_id not in (
+            select questions.item_id
+            from questions
+            where questions.topic_id is not null
+        )
+    group by attempts.item_id, attempts.topic_id
 
 ),
 
@@ -90,7 +106,7 @@ items as (
 
     select item_id from questions
     union
-    select item_id from delivered_items
+    select item_id from attempted_items
 
 ),
 
