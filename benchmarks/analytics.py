@@ -6,7 +6,8 @@ Starts a PostgreSQL of its own with the project's settings, makes the data, and 
 for each promise. With --state the server's folder is kept, so that parts can be measured one
 at a time; they need each other in the order in which --help lists them. A part that fails says so,
 and the next ones are measured all the same. SQL seconds are the sum over models as dbt times
-them, two at a time; wall seconds are what the caller waits for.
+them, two at a time; wall seconds are what the caller waits for. What was asked stands beside
+each figure, and how many times a bare scan of the tables that are read and written it takes.
 """
 
 from __future__ import annotations
@@ -46,6 +47,13 @@ FULL = ("build", "--full-refresh", "--exclude-resource-type", "unit_test", "test
 SLOWEST = 8
 REPEATS = 3
 
+# What was asked, in seconds of wall or SQL, and in times of the usual ways.
+FULL_REFRESH, HISTORY, ONE_DAY = 240, 180, 7
+NIGHT_SQL, NIGHT, NOTHING_NEW = 20, 60, 15
+TIMES_OF_ONE_QUERY, TIMES_OF_TEN_QUERIES = 25, 40
+SOURCES = ("exam.exam_results", "analytics.fct_attempts")
+FEATURES = ("analytics.fct_sessions", "analytics.fct_topic_daily_features")
+
 
 class Bench:
     """The measurements, in the order in which they need each other."""
@@ -56,6 +64,7 @@ class Bench:
         self._scratch = scratch
         self._attempts = attempts
         self._full_seconds = 0.0
+        self._milliseconds_per_day = 0.0
         self._url = server.url.render_as_string(hide_password=False).replace("+psycopg", "")
 
     def prepare(self) -> None:
@@ -93,7 +102,9 @@ class Bench:
         with self._connect() as connection:
             rows = _count(connection, f"analytics.{KPIS}")
         per_row = 1000 * (build.models[ACTIVITY] + build.models[KPIS]) / rows
+        self._milliseconds_per_day = per_row
         _say(f"  {rows:,} rows, {per_row:.4f} ms per student and day")
+        self._compare("KPI history", build.seconds, HISTORY, SOURCES[1], f"analytics.{KPIS}")
 
     def after(self) -> None:
         """Full refresh of what comes after the KPIs."""
@@ -102,8 +113,11 @@ class Bench:
             *(*FULL, "--select", f"{ACTIVITY}+", "--exclude", *KPI_HISTORY),
         )
         self._full_seconds += build.seconds
-        _say(
-            f"full refresh but for the KPI history: {self._full_seconds:.1f} s wall in three calls"
+        self._compare(
+            "full refresh but for the KPI history, in the calls above",
+            self._full_seconds,
+            FULL_REFRESH,
+            *(*SOURCES, *FEATURES, "irt.mirt_topic_ability"),
         )
 
     def sizes(self) -> None:
@@ -129,6 +143,13 @@ class Bench:
             f"student by student: one query {found.one_query:.3f} ms, ten queries "
             f"{found.ten_queries:.3f} ms per student and day; {found.differing} KPIs differ"
         )
+        if self._milliseconds_per_day:
+            _say(
+                f"=> one query takes {found.one_query / self._milliseconds_per_day:.0f} times the "
+                f"history build's (asked: {TIMES_OF_ONE_QUERY}), ten queries "
+                f"{found.ten_queries / self._milliseconds_per_day:.0f} times "
+                f"(asked: {TIMES_OF_TEN_QUERIES})"
+            )
 
     def duckdb(self) -> None:
         """The same queries on DuckDB."""
@@ -147,16 +168,37 @@ class Bench:
                     break
                 make_night(connection, night)
             builds.append(self._dbt(f"night {night}", *BUILD))
-        _say_median("nights", builds)
+        if not builds:
+            _say("no night is left in this folder; take another one")
+            return
+        wall, spent = _medians(builds)
+        self._compare(f"night, median of {len(builds)}", wall, NIGHT, *SOURCES, f"analytics.{KPIS}")
+        _say(f"=> SQL of a night's models: {spent:.1f} s (asked: at most {NIGHT_SQL} s)")
 
     def nothing(self) -> None:
         """Nights on which nothing arrived."""
         builds = [self._dbt("nothing new", *BUILD) for _ in range(REPEATS)]
-        _say_median("nothing new", builds)
+        wall, spent = _medians(builds)
+        self._compare(f"nothing new, median of {REPEATS}", wall, NOTHING_NEW, *SOURCES)
+        _say(f"=> SQL of models with nothing new: {spent:.1f} s")
 
     def one_day(self) -> None:
         """One more day for every student, nothing having arrived."""
-        self._dbt("one day for all", *BUILD[:1], *FULL[2:], "--select", *KPI_HISTORY, days=1)
+        build = self._dbt(
+            "one day for all", *BUILD[:1], *FULL[2:], "--select", *KPI_HISTORY, days=1
+        )
+        self._compare("SQL of one day for all", build.model_seconds, ONE_DAY, f"analytics.{KPIS}")
+
+    def _compare(self, title: str, seconds: float, asked: float, *tables: str) -> None:
+        begin = time.perf_counter()
+        with self._connect() as connection:
+            for table in tables:
+                _count(connection, table)
+        scan = time.perf_counter() - begin
+        _say(
+            f"=> {title}: {seconds:.1f} s (asked: at most {asked} s), "
+            f"{seconds / scan:.0f} times a bare scan of {', '.join(tables)} ({scan:.2f} s)"
+        )
 
     def _dbt(self, title: str, *arguments: str, days: int = 0) -> Build:
         with self._connect() as connection:
@@ -237,11 +279,12 @@ def _number(connection: psycopg.Connection, query: sql.Composed) -> int:
     return int(row[0]) if row else 0
 
 
-def _say_median(title: str, builds: list[Build]) -> None:
-    if builds:
-        wall = statistics.median(build.seconds for build in builds)
-        spent = statistics.median(build.model_seconds for build in builds)
-        _say(f"{title}, median of {len(builds)}: {wall:.1f} s wall, SQL of models {spent:.1f} s")
+def _medians(builds: list[Build]) -> tuple[float, float]:
+    """Return the medians of the seconds waited for and of the seconds in models."""
+    return (
+        statistics.median(build.seconds for build in builds),
+        statistics.median(build.model_seconds for build in builds),
+    )
 
 
 def _say(text: str) -> None:
