@@ -29,8 +29,25 @@
             {%- do validate_build(model, build) -%}
             {%- do validate_unmoved(build) -%}
         {%- endif -%}
-        {{- return(find_changes_sql(relations, not is_incremental())) -}}
+        {%- if not is_incremental() -%}
+            {{- return(find_changes_sql(relations, true)) -}}
+        {%- endif -%}
+        {%- do run_query(find_changes_sql(relations, false)) -%}
+        {%- do note_if_nothing_changed(build) -%}
     {%- endif -%}
+{% endmacro %}
+
+{% macro note_if_nothing_changed(build) %}
+    {#-
+        Without an affected key, and with no day to add, a model's query would find nothing
+        to replace, by way of reading much: create_table_as leaves it out.
+    -#}
+    {%- set has_days = (config.get('meta') or {}).get('date_column') -%}
+    {%- set is_settled = not has_days or build.as_of_date == as_of_date_value() -%}
+    {%- set affected_keys = run_query('select 1 from ' ~ affected() ~ ' limit 1').rows -%}
+    {%- do graph.setdefault('unchanged', {}).update({
+        model.name: is_settled and not affected_keys
+    }) -%}
 {% endmacro %}
 
 {% macro find_changes_sql(relations, is_full) %}

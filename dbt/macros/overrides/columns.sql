@@ -20,6 +20,8 @@
     from (
         {{ sql }}
     ) as built;
+    {%- elif temporary and graph.get('unchanged', {}).get(model.name) %}
+    select existing.* from {{ this }} as existing where false;
     {%- else %}
     (
         {{ sql }}
