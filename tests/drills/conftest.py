@@ -1,9 +1,8 @@
-"""A PostgreSQL that may be crashed, and a warehouse on it for each drill."""
+"""A PostgreSQL that may be crashed, and a warehouse on it whose nights are spoilt one by one."""
 
 import shutil
 import tempfile
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from tests.drills.nights import Night, new_database
 from warehouse.schema import migrate
 from warehouse.server import LocalServer
 
-_seeds = count(3)
+SEED = 3
 
 
 @pytest.fixture(scope="session")
@@ -33,12 +32,6 @@ def fragile_server() -> Iterator[LocalServer]:
 
 
 @pytest.fixture(scope="session")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where dbt keeps what it has parsed, for all drills."""
-    return tmp_path_factory.mktemp("scratch")
-
-
-@pytest.fixture(scope="session")
 def built_on_nothing(fragile_server: LocalServer, run_dbt: DbtRunner) -> Database:
     """A warehouse on that server in which everything was built before anything arrived."""
     database = new_database(fragile_server)
@@ -48,11 +41,20 @@ def built_on_nothing(fragile_server: LocalServer, run_dbt: DbtRunner) -> Databas
     return database
 
 
-@pytest.fixture
-def night(
-    fragile_server: LocalServer, built_on_nothing: Database, run_dbt: DbtRunner, scratch: Path
+@pytest.fixture(scope="session")
+def nights(
+    fragile_server: LocalServer,
+    built_on_nothing: Database,
+    run_dbt: DbtRunner,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Night:
-    """A school that was built, on the evening of a day full of arrivals."""
-    night = Night(fragile_server, built_on_nothing, run_dbt, scratch, seed=next(_seeds))
-    night.falls()
-    return night
+    """A school that was built; what a drill spoils, it makes whole again."""
+    folder = tmp_path_factory.mktemp("scratch")
+    return Night(fragile_server, built_on_nothing, run_dbt, folder, seed=SEED)
+
+
+@pytest.fixture
+def night(nights: Night) -> Night:
+    """The evening of a day full of arrivals."""
+    nights.begin()
+    return nights

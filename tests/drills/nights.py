@@ -50,7 +50,10 @@ class Ended:
 
 
 class Night:
-    """A school that was built once, and whose next nights are bad."""
+    """A school that was built once, and whose nights are bad, one after the other.
+
+    One database for all of them: dbt reads the project anew when it is told of another one.
+    """
 
     def __init__(
         self, server: LocalServer, template: Database, run_dbt: DbtRunner, folder: Path, seed: int
@@ -64,11 +67,22 @@ class Night:
         run_dbt("run", *VIEWS, database=self.database, vars={"as_of_date": BUILT_ON_NOTHING})
         self.life = Life(self.database, run_dbt, school_seed=seed)
         self._arrivals = seed * 1000
+        self._last_run = 0
+        self.job = ""
 
     @property
     def today(self) -> date:
         """The day that the next build is of."""
         return self.life.today
+
+    def begin(self) -> None:
+        """Let night fall for another Job; the ledger's runs are those from here on."""
+        with self.database.engine.connect() as connection:
+            self._last_run = connection.execute(
+                sa.text("select coalesce(max(id), 0) from ops.pipeline_runs")
+            ).scalar_one()
+        self.job = f"night-{self._last_run}"
+        self.falls()
 
     def falls(self) -> None:
         """Let a day pass on which something of every kind arrived."""
@@ -77,12 +91,19 @@ class Night:
             self.life.take(Step(kind, self._arrivals))
         self.life.next_day()
 
-    def start(self, step: str = STEP, *, job: str = "night-1") -> subprocess.Popen[str]:
-        """Start a dbt step of the schedule, as a pod of this Job does."""
+    def start(self, step: str = STEP, *, job: str = "") -> subprocess.Popen[str]:
+        """Start a dbt step of the schedule, as a pod of the night's Job or another does."""
         # Without the tests, which take half of the time.
         build = ("build", "--select", *dbt_selection(step), *WITHOUT_TESTS)
         return self.call(
-            "warehouse", "dbt", step, "--as-of", str(self.today), "--", *build, job=job
+            "warehouse",
+            "dbt",
+            step,
+            "--as-of",
+            str(self.today),
+            "--",
+            *build,
+            job=job or self.job,
         )
 
     def call(
@@ -105,17 +126,17 @@ class Night:
             text=True,
         )
 
-    def run(self, step: str = STEP, *, job: str = "night-1") -> Ended:
+    def run(self, step: str = STEP, *, job: str = "") -> Ended:
         """Run a dbt step to its end."""
         return end_of(self.start(step, job=job))
 
     @contextmanager
-    def held_in_mid_build(self, step: str = STEP, job: str = "night-1") -> Iterator[HeldStep]:
+    def held_in_mid_build(self, step: str = STEP) -> Iterator[HeldStep]:
         """Start a step, and hold it where it is about to replace the daily KPIs."""
         # Not its own context: that would commit, and the server may have crashed by then.
         with closing(psycopg.connect(self.database.url)) as holder:
             holder.execute(f"lock table analytics.{MART} in access exclusive mode".encode())
-            process = self.start(step, job=job)
+            process = self.start(step)
             with psycopg.connect(self.database.url, autocommit=True) as connection:
                 wait_until(
                     lambda: (
@@ -143,11 +164,14 @@ class Night:
         wait_until(is_back)
 
     def ledger(self, *steps: str) -> list[sa.RowMapping]:
-        """The runs of these steps, as they began."""
+        """This night's runs of these steps, as they began."""
         with self.database.engine.connect() as connection:
             rows = connection.execute(
-                sa.text("select * from ops.pipeline_runs where step = any(:steps) order by id"),
-                {"steps": list(steps or (STEP,))},
+                sa.text(
+                    "select * from ops.pipeline_runs"
+                    " where step = any(:steps) and id > :last order by id"
+                ),
+                {"steps": list(steps or (STEP,)), "last": self._last_run},
             )
             return list(rows.mappings())
 

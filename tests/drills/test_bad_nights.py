@@ -37,7 +37,7 @@ def test_postgresql_is_restarted_in_mid_build(night: Night) -> None:
     assert (failed["status"], succeeded["status"]) == ("failed", "succeeded")
     assert failed["details"]["lock_lost"] is True
     assert "server closed the connection" in failed["error"] or "went away" in failed["error"]
-    assert failed["invocation_id"] == succeeded["invocation_id"] == "night-1"
+    assert failed["invocation_id"] == succeeded["invocation_id"] == night.job
     assert succeeded["row_count"] > 0
     assert night.differences() == []
 
@@ -92,7 +92,7 @@ def test_a_step_is_killed_and_its_job_tries_again(night: Night) -> None:
 
 def test_two_schedulers_start_the_same_job(night: Night) -> None:
     with night.held_in_mid_build() as held:
-        second = night.run(job="night-1-again")
+        second = night.run(job="another-scheduler")
         held.let_go()
         first = end_of(held.process)
     assert (first.code, second.code) == (0, 1)
@@ -107,7 +107,7 @@ def test_a_night_is_missed_and_two_jobs_run_late_together(night: Night) -> None:
     night.falls()
     night.falls()
     kpis = night.start(STEP)
-    features = night.start("aggregate-features-daily", job="night-2")
+    features = night.start("aggregate-features-daily", job="features")
     assert (end_of(kpis).code, end_of(features).code) == (0, 0)
     one, other = sorted(night.ledger(STEP, "aggregate-features-daily"), key=lambda run: run["id"])
     # One lock: they ran one after the other, in whichever order they came.

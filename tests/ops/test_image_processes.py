@@ -40,6 +40,7 @@ class Cluster:
     """The images, installed, and the database that their pods are given."""
 
     images: dict[str, Image]
+    database: Database
     url: str
     folder: Path
 
@@ -78,7 +79,10 @@ def cluster(
     login = f"{given.username}:{given.password or 'none'}"
     query = f"sslmode=verify-full&sslrootcert={quote('/ca/ca.crt', safe='')}"
     yield Cluster(
-        images, f"postgresql://{login}@{ADDRESS}:{proxy.port}/{database.name}?{query}", folder
+        images,
+        database,
+        f"postgresql://{login}@{ADDRESS}:{proxy.port}/{database.name}?{query}",
+        folder,
     )
     proxy.close()
 
@@ -137,16 +141,48 @@ def test_pods_of_the_schedule_run_to_their_end(week: Cluster) -> None:
     assert list((week.images["irt"].folder / "scratch" / "numba").rglob("*.nbc"))
 
 
-def test_the_service_starts_and_ends_when_told(week: Cluster) -> None:
-    deployment = of_kind("local", "Deployment")["r-irt-plumber"]
-    container = deployment["spec"]["template"]["spec"]["containers"][0]
+def _main_container(deployment: str) -> dict[str, Any]:
+    template = of_kind("local", "Deployment")[deployment]["spec"]["template"]
+    found: dict[str, Any] = template["spec"]["containers"][0]
+    return found
+
+
+def _end(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0, log.read_text()
+
+
+def test_the_service_is_ready_and_ends_when_told(week: Cluster) -> None:
+    container = _main_container("r-irt-plumber")
     port = free_port()
     container = {**container, "args": [*container["args"][:-1], str(port)]}
     process = week.start(container, R_IRT_INTERNAL_TOKEN=TOKEN, IRT_SERVICE_LINK_KEY=TOKEN)
-    alive = f"http://{ADDRESS}:{port}{container['livenessProbe']['httpGet']['path']}"
-    _until(lambda: _answers(alive) == 200, process, week.log_of(container))
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
+    for probe in ("livenessProbe", "readinessProbe"):
+        url = f"http://{ADDRESS}:{port}{container[probe]['httpGet']['path']}"
+        _until(lambda url=url: _answers(url) == 200, process, week.log_of(container))
+    _end(process, week.log_of(container))
+
+
+def test_the_worker_scores_what_arrives_and_ends_when_told(week: Cluster) -> None:
+    container = _main_container("irt-worker")
+    process = week.start(container)
+    with week.database.engine.connect().execution_options(
+        isolation_level="AUTOCOMMIT"
+    ) as connection:
+        connection.exec_driver_sql(
+            "insert into exam.exam_results (session_id, user_id, status, result_json)"
+            " select 'arrives-now', user_id, status, result_json from exam.exam_results"
+            " where status = 'ready' and user_id is not null limit 1"
+        )
+        dealt_with = "select 1 from irt.deliveries where session_id = 'arrives-now'"
+        _until(
+            lambda: connection.exec_driver_sql(dealt_with).fetchall() != [],
+            process,
+            week.log_of(container),
+        )
+    # What its probes look at.
+    assert (week.images["irt"].folder / "scratch" / "heartbeat").is_file()
+    _end(process, week.log_of(container))
 
 
 @pytest.mark.parametrize("role", ROLES)
