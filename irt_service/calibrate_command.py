@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from irt_service import summaries
 from irt_service.anchoring import FIXED, LINKINGS
 from irt_service.calibrate import Request, calibrate, describe_input, estimate, read_input
 from irt_service.commands import DONE, FAILED, open_warehouse, positive, show
+from irt_service.days import local_day
 from irt_service.engines import engine_named
 from irt_service.engines.base import (
     BetaPrior,
@@ -147,6 +148,9 @@ def _calibrate(options: argparse.Namespace) -> int:
     with step(engine, "irt-calibrate", lock=CALIBRATION_LOCK, as_of_date=options.as_of) as ledger:
         result = calibrate(engine, request, service, progress, screen.say)
         run_id = result.equal_run or result.run.run_id
+        # Without --as-of it is the last day built.
+        _, end = result.run.window
+        ledger.as_of_date = local_day(end, service.reporting_timezone) - timedelta(days=1)
         ledger.details |= {"run_id": run_id, "bank": options.bank}
         ledger.row_count = 0
         if result.calibration is not None:

@@ -44,6 +44,8 @@ def test_a_calibration_is_stored_published_and_scores_every_session(
     assert isinstance(versions, dict)
     assert versions["engine"] == f"{run.engine} {run.engine_version}"
     assert len(run.input_fingerprint) == 64
+    day = scalar(engine, "select as_of_date from ops.pipeline_runs where step = 'irt-calibrate'")
+    assert day == scalar(engine, "select max(as_of_date) from ops.model_builds")
     assert run.linking["method"] == "first run"
     assert run.run_id in done.stdout
     assert "iteration" in done.stderr
