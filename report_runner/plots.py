@@ -75,7 +75,7 @@ class _Frame:
                 label(self.x(tick), base + 6 + font, _number(tick), font, QUIET, anchor="middle")
             )
         middle = (self.left + self.width - self.right) / 2
-        parts.append(label(middle, self.height - 6, x_title, font, QUIET, anchor="middle"))
+        parts.append(label(middle, base + 38, x_title, font, QUIET, anchor="middle"))
         parts.append(label(2, font, y_title, font, QUIET))
         return parts
 
@@ -157,18 +157,18 @@ def curves(
         width, font = (660, 12) if form == "wide" else (340, 11)
         xs = [x for line in series for x, _y in line.points]
         top = max(y for line in series for _x, y in line.points)
-        height = 240 + 18 * len(series)
+        height = 258 + 18 * len(series)
         frame = _Frame(
-            width, height, (min(xs), max(xs)), (0, 1.08 * top or 1.0), bottom=44 + 18 * len(series)
+            width, height, (min(xs), max(xs)), (0, 1.08 * top or 1.0), bottom=62 + 18 * len(series)
         )
-        base = 240 - 44
+        base = 258 - 62
         parts = frame.axes(titles[0], titles[1], font)
         for number, line in enumerate(series):
             path = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in line.points)
             style = f'stroke="{ACCENT}" stroke-width="2" fill="none"'
             dash = f' stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
             parts.append(f'<polyline points="{path}" {style}{dash}/>')
-            y = base + 38 + 18 * number
+            y = base + 58 + 18 * number
             parts.append(
                 f'<polyline points="{frame.left},{y - 4} {frame.left + 34},{y - 4}" {style}{dash}/>'
             )

@@ -25,8 +25,8 @@ FORMATS = ("html", "pdf")
 RENDERERS = ("compiled", "quarto")
 # Of a PDF: one sheet of paper.
 MOST_PAGES = 2
-# Small enough that a kill costs a second's work.
-RECORDED_AT_ONCE = 50
+# Small enough that a kill costs a second's work or two.
+RECORDED_AT_ONCE, RECORDED_AT_ONCE_WITH_PDF = 200, 50
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,9 @@ def write_chunk(
         outcome.unchanged += len(formats) - len(stale)
         if stale:
             changed.append((inputs, stale))
-    for start in range(0, len(changed), RECORDED_AT_ONCE):
-        batch = changed[start : start + RECORDED_AT_ONCE]
+    size = RECORDED_AT_ONCE_WITH_PDF if "pdf" in job.formats else RECORDED_AT_ONCE
+    for start in range(0, len(changed), size):
+        batch = changed[start : start + size]
         outcome.add(_write_batch(engine, store, job, bank, batch))
     return outcome
 
