@@ -47,10 +47,12 @@ def nights(
     built_on_nothing: Database,
     run_dbt: DbtRunner,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Night:
-    """A school that was built; what a drill spoils, it makes whole again."""
+) -> Iterator[Night]:
+    """A school that was built, and that holds the rows of a full refresh after all drills."""
     folder = tmp_path_factory.mktemp("scratch")
-    return Night(fragile_server, built_on_nothing, run_dbt, folder, seed=SEED)
+    nights = Night(fragile_server, built_on_nothing, run_dbt, folder, seed=SEED)
+    yield nights
+    assert nights.differences() == []
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Nights on which something breaks: afterwards nothing is lost and nothing is there twice.
 
 Each drill spoils a step in a state that it waits for, lets the Job try again, and then asks for
-the exit codes, for the story that the ledger tells, and for the rows of one full refresh.
+the exit codes and for the story that the ledger tells. After the last one the fixture `nights` asks
+for the rows of one full refresh: what a night loses or doubles, no later one mends.
 """
 
 from datetime import timedelta
@@ -39,7 +40,6 @@ def test_postgresql_is_restarted_in_mid_build(night: Night) -> None:
     assert "server closed the connection" in failed["error"] or "went away" in failed["error"]
     assert failed["invocation_id"] == succeeded["invocation_id"] == night.job
     assert succeeded["row_count"] > 0
-    assert night.differences() == []
 
 
 def test_connections_run_out(night: Night) -> None:
@@ -75,7 +75,6 @@ def test_connections_run_out(night: Night) -> None:
     assert "too many clients already" in failed["error"]
     assert (failed["status"], succeeded["status"]) == ("failed", "succeeded")
     assert night.ledger("detect-inactivity") == []
-    assert night.differences() == []
 
 
 def test_a_step_is_killed_and_its_job_tries_again(night: Night) -> None:
@@ -87,7 +86,6 @@ def test_a_step_is_killed_and_its_job_tries_again(night: Night) -> None:
     assert (killed["status"], killed["error"][:7]) == ("failed", "killed:")
     assert succeeded["status"] == "succeeded"
     assert [status.tries for status in night.statuses() if status.step == STEP] == [2]
-    assert night.differences() == []
 
 
 def test_two_schedulers_start_the_same_job(night: Night) -> None:
@@ -99,7 +97,6 @@ def test_two_schedulers_start_the_same_job(night: Night) -> None:
     [run] = night.ledger()
     assert f"held by run {run['id']} of {STEP} (process {held.process.pid}" in second.said
     assert (run["status"], len(run["details"]["refused"])) == ("succeeded", 1)
-    assert night.differences() == []
 
 
 def test_a_night_is_missed_and_two_jobs_run_late_together(night: Night) -> None:
@@ -121,4 +118,3 @@ def test_a_night_is_missed_and_two_jobs_run_late_together(night: Night) -> None:
     assert refusal["as_of_date"] == missed == night.today - timedelta(days=2)
     assert f"a date not before {night.today}" in refusal["error"]
     assert _days(night) == (str(night.today), str(night.today))
-    assert night.differences() == []
