@@ -28,6 +28,8 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _METADATA = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 # What a program reads beside a number; on paper there is no such place.
 _DATA_ATTRIBUTE = re.compile(r'[ ]data-[a-z]+="[^"]*"')
+# A value with which a paragraph of a Typst document begins, a heading or a word of ours before it.
+_OPENING = re.compile(r"^(=+ )?(#r\.[a-z-]+(?:\([^)\n]*\))?\[)?\{\{ ([\w.]+) \}\}", re.MULTILINE)
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~^$@&\"':=])")
 _CSS_FILLER = re.compile(r"/\*.*?\*/|\s+", re.DOTALL)
 
@@ -78,6 +80,8 @@ def compile_template(name: str, code: str, file_format: str = "html") -> Compile
     if writer == "typst":
         markdown = _DATA_ATTRIBUTE.sub("", markdown)
     body = _pandoc(markdown, writer)
+    if writer == "typst":
+        body = _OPENING.sub(r"\1\2{{ \3 | opening }}", body)
     texts = {"lang": code, "body": body}
     if file_format == "html":
         texts["css"] = _CSS_FILLER.sub(" ", _read("report.css"))

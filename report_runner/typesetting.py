@@ -39,25 +39,37 @@ DENSITIES = 3
 _LONG_TEXT = 78
 
 
+class Opening(str):
+    """Text with which a paragraph begins: what fits on its first line needs no box."""
+
+    __slots__ = ()
+
+
+def opening(value: object) -> object:
+    """Return text as an Opening, anything else as it is: the filter of compiled templates."""
+    return Opening(value) if isinstance(value, str) else value
+
+
 def typst_text(value: object) -> Markup:
     """Return `value` as Typst code that shows exactly its characters."""
     if type(value) is Chart:
         return _drawing(value)
-    return _literal(str(value))
+    return _literal(str(value), isinstance(value, Opening))
 
 
 def short_typst_text(value: object) -> Markup:
     """Return `value` cut to a length that only what a person wrote exceeds."""
     if type(value) is Chart:
         return _drawing(value)
-    return _literal(shorten(clean_text(str(value)), _LONG_TEXT))
+    return _literal(shorten(clean_text(str(value)), _LONG_TEXT), isinstance(value, Opening))
 
 
 def simple_typst_text(value: object) -> Markup:
     """Return `value`, cut, without joined and combined characters, which may have no glyph."""
     if type(value) is Chart:
         return _drawing(value, simple=True)
-    return _literal(_simple(shorten(clean_text(str(value)), _LONG_TEXT)))
+    text = _simple(shorten(clean_text(str(value)), _LONG_TEXT))
+    return _literal(text, isinstance(value, Opening))
 
 
 def render_pdf(source: str, day: date, *, most_pages: int | None = None, **values: Any) -> bytes:
@@ -140,23 +152,27 @@ def _template(source: str, text: Callable[[object], str]) -> Template:
 
 def typst_environment(text: Callable[[object], str] = typst_text) -> Environment:
     """Return the environment in which compiled Typst templates are filled."""
-    return template_environment(text, trim_blocks=False)
+    environment = template_environment(text, trim_blocks=False)
+    environment.filters["opening"] = opening
+    return environment
 
 
 @lru_cache(maxsize=16384)
-def _literal(value: str) -> Markup:
+def _literal(value: str, is_opening: bool) -> Markup:
     text = printable(value)
     if len(text) <= _SHORT_TEXT:
-        code = f'#"{_quoted(text)}";'
-    else:
-        code = "".join(
-            f'#box[#"{_quoted(part)}";];'
-            if index % 2
-            else f'#"{_UNBROKEN.sub(_breakable, _quoted(part))}";'
-            for index, part in enumerate(_WORD.split(text))
-            if part
-        )
+        return Markup(f'#"{_quoted(text)}";')  # noqa: S704  quoted
+    # Words that lie whole on the first line, however narrow the column, go as they are.
+    known = text.rfind(" ", 0, _SHORT_TEXT + 1) + 1 if is_opening else 0
+    code = _plain(text[:known]) + "".join(
+        f'#box[#"{_quoted(part)}";];' if index % 2 else _plain(part)
+        for index, part in enumerate(_WORD.split(text[known:]))
+    )
     return Markup(code)  # noqa: S704  quoted above
+
+
+def _plain(text: str) -> str:
+    return f'#"{_UNBROKEN.sub(_breakable, _quoted(text))}";' if text else ""
 
 
 def _breakable(match: re.Match[str]) -> str:
