@@ -9,6 +9,14 @@
     ) -}}
 {% endmacro %}
 
+{% macro array_of(value, condition) %}
+    {{- return(adapter.dispatch('array_of')(value, condition)) -}}
+{% endmacro %}
+
+{% macro postgres__array_of(value, condition) %}
+    {{- return("array_agg(" ~ value ~ ") filter (where " ~ condition ~ ")") -}}
+{% endmacro %}
+
 {% macro array_elements(value, alias, column) %}
     {{- return(adapter.dispatch('array_elements')(value, alias, column)) -}}
 {% endmacro %}

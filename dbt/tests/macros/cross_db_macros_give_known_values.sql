@@ -135,6 +135,19 @@ cases as (
         'false'
     union all
     select
+        'array_of some rows',
+        (
+            select cast({{ array_of('value', 'value > 1') }} as text)
+            from (values (1), (2)) as numbers (value)
+        ),
+        '{2}'
+    union all
+    select
+        'parameter_key of a publication and an item',
+        cast({{ parameter_key('cast(3 as bigint)', '17') }} as text),
+        '3000000017'
+    union all
+    select
         'json_object_agg of some rows',
         (
             select cast({{ json_object_agg('value', '1', "value <> 'b'") }} as text)

@@ -62,19 +62,48 @@ students as (
     {% endif %}
 ),
 
+-- The items of the runs in force, by number: what is kept of every response until the
+-- ability of its day is known.
+items as materialized (
+    select
+        parametrized.item_id,
+        cast(row_number() over () as integer) as item_number
+    from (
+        select distinct item_parameters.item_id
+        from {{ ref('stg_irt__item_parameters') }} as item_parameters
+        inner join {{ ref('int_runs__in_force') }} as int_runs__in_force
+            on item_parameters.run_id = int_runs__in_force.run_id
+    ) as parametrized
+),
+
+-- Under one key and grouped by it, so that the planner knows it to be unique: it would
+-- sort every response otherwise.
+parameters as materialized (
+    select
+        {{ parameter_key('int_runs__in_force.publication_id', 'items.item_number') }}
+            as parameter_key,
+        min(item_parameters.discrimination) as discrimination,
+        min(item_parameters.difficulty) as difficulty,
+        min(item_parameters.guessing) as guessing
+    from {{ ref('int_runs__in_force') }} as int_runs__in_force
+    inner join {{ ref('stg_irt__item_parameters') }} as item_parameters
+        on int_runs__in_force.run_id = item_parameters.run_id
+    inner join items on item_parameters.item_id = items.item_id
+    group by
+        {{ parameter_key('int_runs__in_force.publication_id', 'items.item_number') }}
+),
+
 attempts as (
     select
         students.student_id,
         students.first_date,
         topic_attempts.topic_id,
-        topic_attempts.item_id,
         topic_attempts.attempt_date,
         topic_attempts.is_correct,
         topic_attempts.response_time_ms,
         topic_attempts.hint_count,
         topic_attempts.answered_at,
-        {{ days_between("date '2000-01-01'", 'topic_attempts.attempt_date') }}
-            as day_number
+        items.item_number
     from students
     {% if is_incremental() -%}
     -- The barrier makes this one index look-up per student.
@@ -89,14 +118,14 @@ attempts as (
                 and fct_attempts.attempt_date <= {{ as_of_date() }}
             offset 0
         ) as topic_attempts
-    where topic_attempts.topic_id is not null
     {%- else -%}
     inner join {{ ref('fct_attempts') }} as topic_attempts
-        on students.student_id = topic_attempts.student_id
-    where
-        topic_attempts.topic_id is not null
-        and topic_attempts.attempt_date <= {{ as_of_date() }}
+        on
+            students.student_id = topic_attempts.student_id
+            and topic_attempts.attempt_date <= {{ as_of_date() }}
     {%- endif %}
+    left join items on topic_attempts.item_id = items.item_id
+    where topic_attempts.topic_id is not null
 ),
 
 topic_days as (
@@ -104,8 +133,8 @@ topic_days as (
         attempts.student_id,
         attempts.topic_id,
         attempts.attempt_date as feature_date,
-        attempts.day_number,
-        attempts.first_date,
+        {{ days_between("date '2000-01-01'", 'attempts.attempt_date') }} as day_number,
+        min(attempts.first_date) as first_date,
         cast(count(*) as integer) as attempt_count,
         cast(count(attempts.is_correct) as integer) as graded_count,
         cast(count(*) filter (where attempts.is_correct) as integer) as correct_count,
@@ -114,17 +143,14 @@ topic_days as (
             as average_time_ms,
         {{ median('attempts.response_time_ms') }} as median_time_ms,
         cast(sum(attempts.hint_count) as integer) as hint_count,
-        max(attempts.answered_at) as last_seen_at
+        max(attempts.answered_at) as last_seen_at,
+        {{ array_of('attempts.item_number', 'attempts.is_correct') }} as right_items,
+        {{ array_of('attempts.item_number', 'not attempts.is_correct') }} as wrong_items
     from attempts
-    group by
-        attempts.student_id,
-        attempts.topic_id,
-        attempts.attempt_date,
-        attempts.day_number,
-        attempts.first_date
+    group by attempts.student_id, attempts.topic_id, attempts.attempt_date
 ),
 
-topic_windows as (
+topic_windows as materialized (
     select
         topic_days.*,
         row_number() over () as topic_day_number,
@@ -153,8 +179,11 @@ topic_windows as (
 dates as (
     select
         feature_dates.feature_date,
+        int_runs__in_force.publication_id,
         int_runs__in_force.run_id
-    from (select distinct topic_days.feature_date from topic_days) as feature_dates
+    from (
+        select distinct topic_windows.feature_date from topic_windows
+    ) as feature_dates
     left join {{ ref('int_runs__in_force') }} as int_runs__in_force
         on
             feature_dates.feature_date >= int_runs__in_force.valid_from
@@ -189,17 +218,16 @@ student_days as (
     select
         days.student_id,
         days.feature_date,
-        days.day_number,
+        dates.publication_id,
         dates.run_id,
         ability_periods.theta,
         ability_periods.standard_error
     from (
         select distinct
-            topic_days.student_id,
-            topic_days.feature_date,
-            topic_days.day_number
-        from topic_days
-        where topic_days.feature_date >= topic_days.first_date
+            topic_windows.student_id,
+            topic_windows.feature_date
+        from topic_windows
+        where topic_windows.feature_date >= topic_windows.first_date
     ) as days
     inner join dates
         on days.feature_date = dates.feature_date
@@ -211,129 +239,80 @@ student_days as (
             and days.feature_date < ability_periods.valid_to
 ),
 
--- A long window touches two buckets of its own length, and an equality on buckets
--- keeps the join linear in a student's history.
-topic_day_buckets as materialized (
+built_days as materialized (
     select
-        topic_windows.topic_day_number,
-        topic_windows.student_id,
-        topic_windows.topic_id,
-        topic_windows.day_number,
+        topic_windows.*,
+        student_days.publication_id,
         student_days.run_id,
-        student_days.theta,
-        topic_windows.day_number / {{ long }} - back.buckets as bucket
+        student_days.theta as overall_theta,
+        student_days.standard_error as overall_standard_error
     from topic_windows
     inner join student_days
         on
             topic_windows.student_id = student_days.student_id
             and topic_windows.feature_date = student_days.feature_date
-    cross join (values (0), (1)) as back (buckets)
-    where student_days.theta is not null
+    where topic_windows.feature_date >= topic_windows.first_date
 ),
 
--- Materialized in this order: the planner takes a run for one of many, and would join
--- every day with every item of its run first.
-recent_responses as materialized (
+{{ topic_residuals(long) }},
+
+-- The estimate of the topic that counts on the day, and the one that counted a short
+-- window before. Both in one pass over the periods, of which there are many more.
+day_abilities as (
     select
-        topic_day_buckets.topic_day_number,
-        topic_day_buckets.run_id,
-        topic_day_buckets.theta,
-        attempts.item_id,
-        attempts.is_correct
-    from topic_day_buckets
-    inner join attempts
+        built_days.topic_day_number,
+        max(periods.theta) filter (where counts.on_day) as theta,
+        max(periods.standard_error) filter (where counts.on_day) as standard_error,
+        max(periods.valid_from) filter (where counts.on_day) as valid_from,
+        max(periods.theta) filter (where counts.before) as previous_theta,
+        max(periods.valid_from) filter (where counts.before) as previous_valid_from
+    from topic_ability_periods as periods
+    inner join built_days
         on
-            topic_day_buckets.student_id = attempts.student_id
-            and topic_day_buckets.topic_id = attempts.topic_id
-            and topic_day_buckets.bucket = attempts.day_number / {{ long }}
-            and topic_day_buckets.day_number >= attempts.day_number
-            and topic_day_buckets.day_number < attempts.day_number + {{ long }}
-    where attempts.is_correct is not null
-),
-
-expected_responses as (
-    select
-        recent_responses.topic_day_number,
-        recent_responses.is_correct,
-        {{ response_probability(
-            'recent_responses.theta',
-            'item_parameters.discrimination',
-            'item_parameters.difficulty',
-            'item_parameters.guessing'
-        ) }} as probability
-    from recent_responses
-    inner join {{ ref('stg_irt__item_parameters') }} as item_parameters
-        on
-            recent_responses.run_id = item_parameters.run_id
-            and recent_responses.item_id = item_parameters.item_id
-    -- The probability is used thrice and computed once: the planner does not look
-    -- through an offset.
-    offset 0
-),
-
-residuals as (
-    select
-        expected_responses.topic_day_number,
-        cast(count(*) as integer) as residual_attempt_count,
-        cast(count(*) filter (where expected_responses.is_correct) as double precision)
-        - sum(expected_responses.probability) as observed_minus_expected,
-        sqrt(
-            sum(expected_responses.probability * (1 - expected_responses.probability))
-        ) as observed_minus_expected_se
-    from expected_responses
-    group by expected_responses.topic_day_number
+            periods.student_id = built_days.student_id
+            and periods.topic_id = built_days.topic_id
+            and periods.run_id = built_days.run_id
+            and periods.valid_from <= built_days.feature_date
+            and periods.valid_to > {{ add_days('built_days.feature_date', -short) }}
+    cross join
+        lateral (
+            select
+                periods.valid_to > built_days.feature_date as on_day,
+                periods.valid_from
+                <= {{ add_days('built_days.feature_date', -short) }} as before
+        ) as counts
+    group by built_days.topic_day_number
 ),
 
 improvements as (
     select
-        topic_windows.*,
-        student_days.run_id,
-        student_days.theta as overall_theta,
-        student_days.standard_error as overall_standard_error,
-        latest.theta as topic_theta,
-        latest.standard_error as topic_standard_error,
+        built_days.*,
+        day_abilities.theta as topic_theta,
+        day_abilities.standard_error as topic_standard_error,
         (
             -- Beyond the short window an estimate tells nothing of recent days.
-            latest.valid_from > {{ add_days('topic_windows.feature_date', -short) }}
-            and previous.valid_from
-            > {{ add_days('topic_windows.feature_date', -2 * short) }}
-            and topic_windows.graded_recent_short_count
+            day_abilities.valid_from > {{ add_days('built_days.feature_date', -short) }}
+            and day_abilities.previous_valid_from
+            > {{ add_days('built_days.feature_date', -2 * short) }}
+            and built_days.graded_recent_short_count
             >= {{ var('improvement_theta_min_graded_attempts') }}
         ) is true as has_theta_basis,
         {{ improvement_index_theta(
-            'latest.theta',
-            'previous.theta',
-            'latest.standard_error',
-            'topic_windows.graded_recent_short_count'
+            'day_abilities.theta',
+            'day_abilities.previous_theta',
+            'day_abilities.standard_error',
+            'built_days.graded_recent_short_count'
         ) }} as improvement_theta,
         {{ improvement_index_accuracy(
-            'cast(topic_windows.correct_recent_short_count as double precision)'
-            ~ ' / nullif(topic_windows.graded_recent_short_count, 0)',
-            'cast(topic_windows.correct_previous_short_count as double precision)'
-            ~ ' / nullif(topic_windows.graded_previous_short_count, 0)',
-            'topic_windows.graded_recent_short_count'
+            'cast(built_days.correct_recent_short_count as double precision)'
+            ~ ' / nullif(built_days.graded_recent_short_count, 0)',
+            'cast(built_days.correct_previous_short_count as double precision)'
+            ~ ' / nullif(built_days.graded_previous_short_count, 0)',
+            'built_days.graded_recent_short_count'
         ) }} as improvement_accuracy
-    from topic_windows
-    inner join student_days
-        on
-            topic_windows.student_id = student_days.student_id
-            and topic_windows.feature_date = student_days.feature_date
-    left join topic_ability_periods as latest
-        on
-            topic_windows.student_id = latest.student_id
-            and topic_windows.topic_id = latest.topic_id
-            and student_days.run_id = latest.run_id
-            and topic_windows.feature_date >= latest.valid_from
-            and topic_windows.feature_date < latest.valid_to
-    left join topic_ability_periods as previous
-        on
-            topic_windows.student_id = previous.student_id
-            and topic_windows.topic_id = previous.topic_id
-            and student_days.run_id = previous.run_id
-            and {{ add_days('topic_windows.feature_date', -short) }}
-            >= previous.valid_from
-            and {{ add_days('topic_windows.feature_date', -short) }} < previous.valid_to
-    where topic_windows.feature_date >= topic_windows.first_date
+    from built_days
+    left join day_abilities
+        on built_days.topic_day_number = day_abilities.topic_day_number
 ),
 
 features as (
