@@ -58,12 +58,12 @@ def test_the_service_exports_what_is_asked_of_it(database: Database) -> None:
 
 def test_the_ledger_exports_what_is_asked_of_it(database: Database) -> None:
     with database.engine.begin() as connection:
-        connection.execute(
-            sa.text(
-                "create table analytics.fct_student_weekly_kpis "
-                "(student_id text, week_start date, is_complete boolean)"
-            )
-        )
+        for table in (
+            "fct_student_weekly_kpis "
+            "(student_id text, week_start date, as_of_date date, is_complete boolean)",
+            "dim_students (student_id text, report_formats jsonb)",
+        ):
+            connection.execute(sa.text(f"create table analytics.{table}"))
     assert len(_metrics_used("seedtest_")) >= 12
     assert _metrics_used("seedtest_") <= _exported(LedgerCollector(database.engine))
 
