@@ -20,7 +20,7 @@ attempts as (
 
 ),
 
--- Not from attempts: PostgreSQL writes out a CTE that is read twice, attempt by attempt.
+-- Not from attempts: PostgreSQL writes out a CTE that is read twice.
 attempted_items as (
 
     select all_attempts.item_id

@@ -276,11 +276,13 @@ day_abilities as (
             and periods.valid_to > {{ add_days('built_days.feature_date', -short) }}
     cross join
         lateral (
-            select
-                periods.valid_to > built_days.feature_date as on_day,
+            values
+            (
+                periods.valid_to > built_days.feature_date,
                 periods.valid_from
-                <= {{ add_days('built_days.feature_date', -short) }} as before
-        ) as counts
+                <= {{ add_days('built_days.feature_date', -short) }}
+            )
+        ) as counts (on_day, before)
     group by built_days.topic_day_number
 ),
 
