@@ -68,7 +68,7 @@ def test_every_macro_says_what_it_does(project: tuple[Database, Path]) -> None:
     assert silent == []
 
 
-@pytest.mark.drill  # a minute of both cores; `make lint` runs it too
+@pytest.mark.drill  # a minute of both cores
 @pytest.mark.timeout(900)
 def test_sql_is_clean(project: tuple[Database, Path]) -> None:
     database, target = project
