@@ -173,6 +173,7 @@ class Storm:
         """Kill workers at random, in the middle of a transaction, and start others instead."""
         chance = random.Random(self.plan.seed)  # noqa: S311 - no secret
         while not self._is_over.wait(chance.expovariate(1 / self.plan.kill_every_seconds)):
+            self._start_what_ended()
             number = chance.randrange(len(self._processes))
             if self._wait_until_busy(self._name(number)):
                 time.sleep(chance.uniform(0.0, 0.02))
@@ -180,6 +181,12 @@ class Storm:
                 self._processes[number].wait()
                 self.kills += 1
                 self.killed.add(self._name(number))
+                self._processes[number] = self._start(number)
+
+    def _start_what_ended(self) -> None:
+        """Do as a supervisor does: a worker that starts while PostgreSQL does not run ends."""
+        for number, process in enumerate(self._processes):
+            if process.poll() is not None:
                 self._processes[number] = self._start(number)
 
     def _wait_until_busy(self, worker: str) -> bool:
