@@ -74,7 +74,8 @@ delivered as (
 
 {% if is_incremental() %}
 
-attempts_before as (
+-- Used twice, which alone would have PostgreSQL copy the whole table.
+attempts_before as not materialized (
 
     select * from {{ this }}
 
