@@ -1,6 +1,6 @@
 """The words of a calibration report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -14,6 +14,8 @@ ITEMS_SHOWN = 400
 _ROWS_SHOWN = 40
 # How the first published run is in force from the beginning of time.
 _BEGINNINGS = ("-infinity", date.min.isoformat())
+# The method of a scale that had no other to be linked to.
+_FIRST_RUN = "first run"
 _NOT_KNOWN = "–"  # noqa: RUF001  a dash in an empty field of a table
 
 Cells = tuple[str, ...]
@@ -61,11 +63,7 @@ def say_calibration(report: CalibrationReport, language: Language) -> Calibratio
         ),
         reasons=tuple(_reason(reason) for reason in run["reasons"] or ()),
         provenance=_provenance(report, language),
-        linking=tuple(
-            (str(name), _plain(value))
-            for name, value in (run["linking"] or {}).items()
-            if not isinstance(value, list | dict)
-        ),
+        linking=_linking(run["linking"] or {}, language),
         anchors=scatter(
             report.anchors,
             (text("calibration.linking.before"), text("calibration.linking.after")),
@@ -97,7 +95,7 @@ def say_calibration(report: CalibrationReport, language: Language) -> Calibratio
                 f"{row['grouping']}: {row['focal_group']} / {row['reference_group']}",
                 _decimal(row["delta_difficulty"]),
                 _decimal(row["q"], 3),
-                str(row["severity"]),
+                _severity(row["severity"], language),
             )
             for row in report.dif[:_ROWS_SHOWN]
         ),
@@ -108,7 +106,7 @@ def say_calibration(report: CalibrationReport, language: Language) -> Calibratio
                 _decimal(row["delta_discrimination"]),
                 _decimal(row["delta_difficulty"]),
                 _decimal(row["q"], 3),
-                str(row["severity"]),
+                _severity(row["severity"], language),
             )
             for row in report.drift[:_ROWS_SHOWN]
         ),
@@ -125,6 +123,18 @@ def say_calibration(report: CalibrationReport, language: Language) -> Calibratio
             (_shown(row["item_id"]), str(row["reason"]), _count(row["n_responses"], language))
             for row in report.excluded[:_ROWS_SHOWN]
         ),
+    )
+
+
+def _linking(linking: Mapping[str, object], language: Language) -> tuple[Cells, ...]:
+    words = {
+        name: language.text(f"calibration.linking.{name.replace(' ', '_')}")
+        for name in ("method", _FIRST_RUN)
+    }
+    return tuple(
+        (words.get(name, name), words.get(str(value), _plain(value)))
+        for name, value in linking.items()
+        if not isinstance(value, list | dict)
     )
 
 
@@ -193,7 +203,11 @@ def _item(item: ItemCard, language: Language) -> Cells:
 
 
 def _with_error(value: float, error: float | None) -> str:
-    return _decimal(value) if error is None else f"{_decimal(value)} ± {_decimal(error)}"
+    return _decimal(value) if error is None else f"{_decimal(value)} ±{_decimal(error)}"
+
+
+def _severity(severity: str | None, language: Language) -> str:
+    return _NOT_KNOWN if severity is None else language.text(f"calibration.severity.{severity}")
 
 
 def _decimal(value: float | None, places: int = 2) -> str:

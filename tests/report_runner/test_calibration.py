@@ -66,11 +66,23 @@ def test_item_cards_hold_the_numbers_of_the_run_and_its_diagnostics(
     rows = _page(tmp_path)
     assert ["q2", "0.80", "1.00", "0.00", "450", "1.31", "1.40", "misfit"] in rows
     minus = "\N{MINUS SIGN}"
-    card = ["<q1>", "1.25 ± 0.11", f"{minus}0.50 ± 0.07", "0.00", "450"]
+    card = ["<q1>", "1.25 ±0.11", f"{minus}0.50 ±0.07", "0.00", "450"]
     assert any(row[:5] == card for row in rows)
     assert ["A", "1.0200"] in rows
     assert ["B", f"{minus}0.0500"] in rows
     assert ["In force from", "the beginning"] in rows
+
+
+def test_a_korean_report_says_in_korean_what_is_no_name(run: Database, tmp_path: Path) -> None:
+    execute(
+        run,
+        "insert into irt.item_dif (run_id, grouping, focal_group, item_id, reference_group, "
+        "method, n_reference, n_focal, delta_difficulty, q, severity) values "
+        "('run-1', 'region', 'a', 'q2', 'b', 'wald', 300, 200, 0.76, 0.027, 'severe')",
+    )
+    rows = _page(tmp_path, "--language", "ko")
+    assert ["방법", "Stocking-Lord"] in rows
+    assert ["q2", "region: a / b", "0.76", "0.027", "심함"] in rows
 
 
 def test_a_table_that_is_not_there_gives_no_section(run: Database, tmp_path: Path) -> None:
