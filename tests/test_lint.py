@@ -42,7 +42,12 @@ def project(
 
 
 @pytest.mark.parametrize(
-    "command", [("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)]
+    "command",
+    [
+        ("ruff", "check", "."),
+        ("ruff", "format", "--check", "."),
+        pytest.param(("mypy",), marks=pytest.mark.drill, id="mypy"),
+    ],
 )
 def test_python_is_clean(command: tuple[str, ...]) -> None:
     run(sys.executable, "-m", *command)

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.conftest import Database
 from tests.dbt.item_statistics_oracle import ItemOracle
@@ -54,6 +55,7 @@ def test_every_row_is_what_the_definition_says_in_a_zone_with_summer_time(
     assert any(row["point_biserial"] is None for row in expected)
 
 
+@pytest.mark.drill
 def test_the_current_day_is_replaced_sundays_stay_and_late_sessions_count(
     warehouse: Database, run_dbt: DbtRunner
 ) -> None:

@@ -90,6 +90,7 @@ def test_after_a_full_refresh_everything_is_tested(built: Database, run_dbt: Dbt
     assert tables == (True, False)
 
 
+@pytest.mark.drill
 def test_the_documentation_knows_every_column(built: Database, run_dbt: DbtRunner) -> None:
     catalog = run_dbt("docs", "generate", database=built).result
     manifest = run_dbt("parse", database=built).result

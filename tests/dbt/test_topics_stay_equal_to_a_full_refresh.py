@@ -96,6 +96,7 @@ def test_abilities_that_come_late_or_are_taken_back(life: Life) -> None:
     life.assert_is_defined(life.build())
 
 
+@pytest.mark.drill
 def test_a_run_that_is_published_and_one_that_is_rolled_back(life: Life) -> None:
     life.school.publish("run-2", life.today + timedelta(days=1))
     for days in (6, 0, 0):
@@ -117,6 +118,7 @@ def test_a_build_without_news_changes_nothing(life: Life) -> None:
         assert connection.execute(stamp).fetchone() == before
 
 
+@pytest.mark.drill
 def test_late_changed_moved_and_deleted_sessions(life: Life) -> None:
     school = life.school
     keys = sorted(school.sessions)

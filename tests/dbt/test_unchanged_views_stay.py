@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 from tests.conftest import Database
 from tests.dbt_runner import DbtRunner
 
 
+@pytest.mark.drill
 def test_only_a_view_with_another_sql_is_replaced(database: Database, run_dbt: DbtRunner) -> None:
     def build(*arguments: str) -> dict[str, int]:
         run_dbt(
