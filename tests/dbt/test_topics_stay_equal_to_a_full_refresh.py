@@ -32,10 +32,11 @@ class Life:
     today: date
 
     def build(self, days: int = 0, *options: str) -> Rows:
-        """Let days pass, deliver the school as it is, build; the mart's rows."""
+        """Let days pass, write exams and runs as they are, build; the mart's rows."""
         self.today += timedelta(days=days)
         with psycopg.connect(self.database.url) as connection:
             write_exam(connection, self.school)
+            write_runs(connection, self.school)
         variables = {"as_of_date": self.today}
         self.run_dbt(*BUILD, *options, database=self.database, vars=variables)
         return read(self.database.url, RELATION, ", ".join(KEY))
@@ -100,16 +101,12 @@ def test_abilities_that_come_late_or_are_taken_back(life: Life) -> None:
 def test_a_run_that_is_published_and_one_that_is_rolled_back(life: Life) -> None:
     life.school.publish("run-2", life.today + timedelta(days=1))
     for days in (6, 0, 0):
-        with psycopg.connect(life.database.url) as connection:
-            write_runs(connection, life.school)
         life.assert_is_defined(life.build(days))
         life.school.revoke_last()
 
 
 def test_a_build_without_news_changes_nothing(life: Life) -> None:
     stamp = "select max(built_at), count(*) from analytics.fct_topic_daily_features"
-    with psycopg.connect(life.database.url) as connection:
-        write_runs(connection, life.school)
     life.build()
     with psycopg.connect(life.database.url) as connection:
         before = connection.execute(stamp).fetchone()
