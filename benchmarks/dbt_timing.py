@@ -59,7 +59,9 @@ def dbt(url: str, target: Path, *arguments: str, as_of: date) -> Build:
     tests: dict[str, float] = {}
     for result in json.loads((target / "run_results.json").read_text())["results"]:
         kind, _, name = result["unique_id"].split(".")[:3]
-        spent = models if kind in ("model", "snapshot") else tests
+        spent = {"model": models, "snapshot": models, "test": tests}.get(kind)
+        if spent is None:
+            continue
         spent[name] = sum(
             _seconds(step["started_at"], step["completed_at"])
             for step in result["timing"]
