@@ -11,6 +11,7 @@ from report_runner.console import say
 from report_runner.errors import ReportError
 from report_runner.weekly import FORMATS, RENDERERS
 from warehouse.errors import UsageError, WarehouseError
+from warehouse.retention import REPORTS
 
 _OUT_HELP = "folder that gets reports/ (default: the bucket S3_BUCKET, REPORTS_DIR, .warehouse)"
 
@@ -112,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         "--keep-days",
         type=_positive,
         metavar="N",
-        help="default: RETAIN_REPORTS_DAYS, else 730",
+        help=f"default: {REPORTS.setting}, else {REPORTS.days}",
     )
     prune_parser.add_argument(
         "--dry-run", action="store_true", help="only say how many it would delete"

@@ -10,6 +10,7 @@ from report_runner import artifacts, catalogue, queries
 from report_runner.catalogue import LANGUAGES
 from report_runner.compile import compile_template, template_version
 from report_runner.errors import StoreError
+from report_runner.places import CONTENT_TYPES
 from report_runner.quarto import quarto_version, render_quarto
 from report_runner.records import Artifact, ItemBank, StudentInputs, Week
 from report_runner.render import render_html
@@ -21,7 +22,7 @@ from report_runner.views import WeeklyReportText
 from report_runner.wording import say
 
 TEMPLATE = "weekly_report"
-FORMATS = ("html", "pdf")
+FORMATS = tuple(CONTENT_TYPES)
 RENDERERS = ("compiled", "quarto")
 # Of a PDF: one sheet of paper.
 MOST_PAGES = 2
