@@ -109,7 +109,8 @@ def test_a_backfill_leaves_facts_of_other_days_and_rows_before_alone(
     other_day = FIRST - timedelta(days=10)
     with psycopg.connect(undamaged.url) as connection:
         harmed = connection.execute(
-            "update analytics.fct_student_daily_kpis set churn_risk = 9 where kpi_date < %s",
+            "update analytics.fct_student_daily_kpis set session_count_churn = 999"
+            " where kpi_date < %s",
             (FIRST,),
         ).rowcount
         assert harmed > 0
@@ -120,7 +121,8 @@ def test_a_backfill_leaves_facts_of_other_days_and_rows_before_alone(
     run_dbt(*BUILD, database=undamaged, vars=RANGE)
     with psycopg.connect(undamaged.url) as connection:
         left = connection.execute(
-            "select (select count(*) from analytics.fct_student_daily_kpis where churn_risk = 9),"
+            "select (select count(*) from analytics.fct_student_daily_kpis"
+            " where session_count_churn = 999),"
             " (select count(*) from analytics.fct_attempts where hint_count = 77) > 0"
         ).fetchone()
     assert left == (harmed, True)

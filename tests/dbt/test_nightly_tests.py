@@ -14,6 +14,7 @@ from tests.dbt_runner import DbtFailedError, DbtRunner
 
 FIRST_NIGHT = date(2026, 4, 10)
 SECOND_NIGHT = date(2026, 4, 11)
+BROKEN = "daily_kpis_count_sessions_in_nested_windows"
 BUILD = ("build", "--exclude-resource-type", "unit_test")
 TESTS = (
     "test",
@@ -44,17 +45,17 @@ def nightly(night: date) -> dict[str, object]:
 
 
 def test_a_night_tests_what_it_wrote(built: Database, run_dbt: DbtRunner) -> None:
-    harm = "update analytics_state.fct_student_daily_kpis__replaced set churn_risk = %s"
+    harm = "update analytics_state.fct_student_daily_kpis__replaced set session_count_churn = %s"
     with psycopg.connect(built.url) as connection:
         days = connection.execute(
             "select distinct kpi_date from analytics_state.fct_student_daily_kpis__replaced"
         )
         assert days.fetchall() == [(SECOND_NIGHT,)]
-        connection.execute(harm, (2,))
-    with pytest.raises(DbtFailedError, match="between_fct_student_daily_kpis_churn_risk"):
+        connection.execute(harm, (-1,))
+    with pytest.raises(DbtFailedError, match=BROKEN):
         run_dbt(*TESTS, database=built, vars=nightly(SECOND_NIGHT))
     with psycopg.connect(built.url) as connection:
-        connection.execute(harm, (1,))
+        connection.execute(harm, (1000,))
     run_dbt(*TESTS, database=built, vars=nightly(SECOND_NIGHT))
 
 
@@ -63,14 +64,31 @@ def test_a_night_tests_what_it_wrote(built: Database, run_dbt: DbtRunner) -> Non
 def test_what_is_wrong_with_older_rows_is_found_in_full(
     built: Database, run_dbt: DbtRunner
 ) -> None:
-    harm = "update analytics.fct_student_daily_kpis set churn_risk = %s where kpi_date = %s"
+    harm = (
+        "update analytics.fct_student_daily_kpis set session_count_churn = %s where kpi_date = %s"
+    )
     with psycopg.connect(built.url) as connection:
-        assert connection.execute(harm, (2, FIRST_NIGHT)).rowcount > 0
+        assert connection.execute(harm, (-1, FIRST_NIGHT)).rowcount > 0
     run_dbt(*TESTS, database=built, vars=nightly(SECOND_NIGHT))
-    with pytest.raises(DbtFailedError, match="between_fct_student_daily_kpis_churn_risk"):
+    with pytest.raises(DbtFailedError, match=BROKEN):
         run_dbt(*TESTS, database=built, vars={"as_of_date": SECOND_NIGHT})
     with psycopg.connect(built.url) as connection:
-        connection.execute(harm, (1, FIRST_NIGHT))
+        connection.execute(harm, (1000, FIRST_NIGHT))
+
+
+@pytest.mark.parametrize(
+    ("value", "column"),
+    [("2", "churn_risk"), ("'NaN'", "engagement"), ("'guessed'", "improvement_basis")],
+)
+def test_a_value_that_cannot_be_is_refused_when_it_is_written(
+    built: Database, value: str, column: str
+) -> None:
+    harm = f"update analytics.fct_student_daily_kpis set {column} = {value}"  # noqa: S608 - ours
+    with (
+        psycopg.connect(built.url) as connection,
+        pytest.raises(psycopg.errors.CheckViolation, match=f"fct_student_daily_kpis_{column}_check"),
+    ):
+        connection.execute(harm)
 
 
 def test_after_a_full_refresh_everything_is_tested(built: Database, run_dbt: DbtRunner) -> None:

@@ -35,12 +35,19 @@
         {%- set clauses = [] -%}
         {%- for column in model['columns'].values() -%}
             {%- for constraint in column.constraints -%}
-                {%- if constraint.type != 'not_null' -%}
+                {%- if constraint.type == 'not_null' -%}
+                    {%- do clauses.append('alter column ' ~ column.name ~ ' set not null') -%}
+                {%- elif constraint.type == 'check' -%}
+                    {%- do clauses.append(
+                        'add constraint ' ~ this.identifier ~ '_' ~ column.name
+                        ~ '_check check (' ~ constraint.expression ~ ')'
+                    ) -%}
+                {%- else -%}
                     {%- do exceptions.raise_compiler_error(
-                        this ~ ': a contract here knows not_null, not ' ~ constraint.type
+                        this ~ ': a contract here knows not_null and check, not '
+                        ~ constraint.type
                     ) -%}
                 {%- endif -%}
-                {%- do clauses.append('alter column ' ~ column.name ~ ' set not null') -%}
             {%- endfor -%}
         {%- endfor -%}
         {%- if clauses -%}
