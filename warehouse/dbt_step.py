@@ -15,7 +15,9 @@ from warehouse.schedule import DBT_LOCK, dbt_selection
 from warehouse.steps import run_dbt
 
 # Tests that compile SQL from literals belong to `make test`, not to a night.
-_WITHOUT_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
+WITHOUT_UNIT_TESTS = ("--exclude-resource-type", "unit_test")
+# Tests of what constraints and keys hold when rows are written belong to the week.
+WITHOUT_WEEKLY_TESTS = ("--exclude", "tag:weekly")
 _BUILDING = ("build", "run", "snapshot")
 
 
@@ -53,5 +55,8 @@ def run_dbt_step(
         as_of_date=day if is_building else as_of_date,
     ) as run:
         night = {"AS_OF_DATE": str(run.as_of_date), "TEST_SCOPE": "replaced"} if is_building else {}
-        without = _WITHOUT_UNIT_TESTS if verb in ("build", "test") else ()
+        without = {
+            "build": (*WITHOUT_UNIT_TESTS, *WITHOUT_WEEKLY_TESTS),
+            "test": WITHOUT_UNIT_TESTS,
+        }.get(verb, ())
         run_dbt(engine, run, ("dbt", verb, *rest, *without), night)

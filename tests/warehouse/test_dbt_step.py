@@ -29,7 +29,9 @@ models:
       - name: day
         data_tests: [{not_null: {name: day_is_there}}]
       - name: scope
-        data_tests: [{accepted_values: {arguments: {values: [""]}, name: scope_is_empty}}]
+        data_tests:
+          - accepted_values: {arguments: {values: [""]}, name: scope_is_empty}
+          - not_null: {name: scope_is_there, config: {tags: [weekly]}}
 """
 
 
@@ -110,6 +112,24 @@ def test_failures_are_named_and_each_node_has_its_row(
         ("model.small", "error", None),
         ("test.small.day_is_there", "pass", 0),
         ("test.small.scope_is_empty", "fail", 1),
+    }
+
+
+def test_weekly_tests_are_left_to_a_run_of_tests(project: Path, database: Database) -> None:
+    (project / "models" / "tests.yml").write_text(TESTS)
+    only = ["--select", "good", "--exclude", "scope_is_empty"]
+    assert main(["dbt", "night", "--", "build", *only]) == 0
+    assert main(["dbt", "week", "--", "test", *only]) == 0
+    with database.engine.connect() as connection:
+        nodes = connection.execute(
+            sa.text(
+                "select step, array_agg(split_part(node, '.', 3) order by node)"
+                " from ops.dbt_results inner join ops.pipeline_runs on run_id = id group by step"
+            )
+        ).all()
+    assert dict(map(tuple, nodes)) == {
+        "night": ["good", "day_is_there"],
+        "week": ["day_is_there", "scope_is_there"],
     }
 
 

@@ -60,15 +60,12 @@
     {#-
         The rows of a view that rest on what its table was given last; none when that table
         was built anew. `view_of` is the view's meta.tested_by: the day of the build
-        (`day`), its week (`week`), the sessions replaced in a model (`sessions_of`), or
-        nothing but on Sundays (`weekly`: what the tables it reads or fills hold by a key).
+        (`day`), its week (`week`), or the sessions replaced in a model (`sessions_of`).
     -#}
     {%- if view_of.get('day') -%}
         {{- return(view_of.day ~ ' = ' ~ as_of_date()) -}}
     {%- elif view_of.get('week') -%}
         {{- return(view_of.week ~ ' = ' ~ week_start(as_of_date())) -}}
-    {%- elif view_of.get('weekly') -%}
-        {{- return('false') -}}
     {%- endif -%}
     {%- set replaced = replaced_rows(view_of.sessions_of) -%}
     {{- return(
