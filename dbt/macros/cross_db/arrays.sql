@@ -25,6 +25,43 @@
     {{- return("unnest(" ~ value ~ ") as " ~ alias ~ " (" ~ column ~ ")") -}}
 {% endmacro %}
 
+{% macro array_length(value) %}
+    {{- return(adapter.dispatch('array_length')(value)) -}}
+{% endmacro %}
+
+{% macro postgres__array_length(value) %}
+    {{- return("cardinality(" ~ value ~ ")") -}}
+{% endmacro %}
+
+{% macro middle_element(value) %}
+    {{- return(adapter.dispatch('middle_element')(value)) -}}
+{% endmacro %}
+
+{% macro postgres__middle_element(value) %}
+    {{- return("(" ~ value ~ ")[(cardinality(" ~ value ~ ") + 1) / 2]") -}}
+{% endmacro %}
+
+{% macro count_at_most(sorted_values, bound) %}
+    {{- return(adapter.dispatch('count_at_most')(sorted_values, bound)) -}}
+{% endmacro %}
+
+{# A binary search. #}
+{% macro postgres__count_at_most(sorted_values, bound) %}
+    {{- return("width_bucket(" ~ bound ~ ", " ~ sorted_values ~ ")") -}}
+{% endmacro %}
+
+{% macro array_between(sorted_values, above, up_to) %}
+    {{- return(adapter.dispatch('array_between')(sorted_values, above, up_to)) -}}
+{% endmacro %}
+
+{% macro postgres__array_between(sorted_values, above, up_to) %}
+    {{- return(
+        "(" ~ sorted_values ~ ")[coalesce(" ~ count_at_most(sorted_values, above)
+        ~ ", 0) + 1 : coalesce(" ~ count_at_most(sorted_values, up_to) ~ ", cardinality("
+        ~ sorted_values ~ "))]"
+    ) -}}
+{% endmacro %}
+
 {% macro json_object_agg(key, value, condition=none) %}
     {{- return(adapter.dispatch('json_object_agg')(key, value, condition)) -}}
 {% endmacro %}

@@ -6,6 +6,14 @@
     {{- return("percentile_cont(0.5) within group (order by " ~ value ~ ")") -}}
 {% endmacro %}
 
+{% macro quantile(value, share) %}
+    {{- return(adapter.dispatch('quantile')(value, share)) -}}
+{% endmacro %}
+
+{% macro postgres__quantile(value, share) %}
+    {{- return("percentile_disc(" ~ share ~ ") within group (order by " ~ value ~ ")") -}}
+{% endmacro %}
+
 {% macro clamp(value, lowest=0, highest=1) %}
     {#- least and greatest skip nulls, so that an unknown would become a bound. -#}
     {{- return(

@@ -1,195 +1,137 @@
 {# CTEs that end in `medians` (item_id, as_of, value_count, median): for each row of
    `spine` the exact median of all values up to its as_of. `days` has item_id, as_of and
-   an array of whole, not negative values.
+   a sorted array of values, null without one.
 
-   Sorting everything once per as_of would cost as many sorts as there are weeks. So the
-   values are counted in bins, which add up over weeks; the counts tell in which bin the
-   two middle values lie. Only the values of these bins are sorted, once for all weeks,
-   and cut into chunks of some dozens, of which the counts tell the middle one again. #}
+   Sorting everything once per as_of would cost as many sorts as there are weeks, and even
+   looking at every value is slow. So an item's values are split at some quantiles of its
+   days' medians, near which all its medians lie. How many values of a day are below a
+   split is a binary search in its array; these counts add up over weeks, and tell between
+   which splits the two middle values lie. Only the values between these are read. Where
+   the splits are guessed badly there are more of them, and the medians are the same. #}
 {% macro running_medians(days, array_column, spine) -%}
-binned_values as (
+{%- set splits = range(8, 25) -%}
+item_splits as (
+    select
+        {{ days }}.item_id,
+        {%- for split in splits %}
+        {{ quantile(middle_element(days ~ '.' ~ array_column), split / 32) }}
+            as split_{{ split }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ days }}
+    where {{ days }}.{{ array_column }} is not null
+    group by {{ days }}.item_id
+),
+
+value_steps as (
     select
         {{ days }}.item_id,
         {{ days }}.as_of,
-        elements.value,
-        {{ value_bin('elements.value') }} as bin
+        {%- for split in splits %}
+        sum({{ count_at_most(days ~ '.' ~ array_column, 'item_splits.split_' ~ split) }})
+            as count_{{ split }},
+        {%- endfor %}
+        sum({{ array_length(days ~ '.' ~ array_column) }}) as value_count
     from {{ days }}
-    cross join {{ array_elements(days ~ '.' ~ array_column, 'elements', 'value') }}
+    inner join item_splits on {{ days }}.item_id = item_splits.item_id
+    where {{ days }}.{{ array_column }} is not null
+    group by {{ days }}.item_id, {{ days }}.as_of
 ),
 
-bin_steps as (
+value_totals as (
     select
-        binned_values.item_id,
-        binned_values.bin,
-        binned_values.as_of,
-        count(*) as value_count
-    from binned_values
-    group by binned_values.item_id, binned_values.bin, binned_values.as_of
-),
-
-bin_totals as (
-    select
-        bins.item_id,
-        bins.bin,
+        {{ spine }}.item_id,
         {{ spine }}.as_of,
-        sum(bin_steps.value_count) over (
-            partition by bins.item_id, bins.bin order by {{ spine }}.as_of
-        ) as value_count
-    from (
-        select
-            bin_steps.item_id,
-            bin_steps.bin,
-            min(bin_steps.as_of) as first_as_of
-        from bin_steps
-        group by bin_steps.item_id, bin_steps.bin
-    ) as bins
-    inner join {{ spine }}
+        {%- for split in splits %}
+        sum(value_steps.count_{{ split }}) over so_far as count_{{ split }},
+        {%- endfor %}
+        sum(value_steps.value_count) over so_far as value_count
+    from {{ spine }}
+    left join value_steps
         on
-            bins.item_id = {{ spine }}.item_id
-            and bins.first_as_of <= {{ spine }}.as_of
-    left join bin_steps
+            {{ spine }}.item_id = value_steps.item_id
+            and {{ spine }}.as_of = value_steps.as_of
+    window so_far as (partition by {{ spine }}.item_id order by {{ spine }}.as_of)
+),
+
+-- Of the middle values, (n + 1) / 2 and n / 2 + 1 rounded down: the last split below both
+-- and the first one not below either, null beyond the outermost.
+middles as (
+    select
+        value_totals.item_id,
+        value_totals.as_of,
+        value_totals.value_count,
+        case
+            {%- for split in splits | reverse %}
+            when value_totals.count_{{ split }} < div(value_totals.value_count + 1, 2)
+                then item_splits.split_{{ split }}
+            {%- endfor %}
+        end as above,
+        case
+            {%- for split in splits | reverse %}
+            when value_totals.count_{{ split }} < div(value_totals.value_count + 1, 2)
+                then value_totals.count_{{ split }}
+            {%- endfor %}
+            else 0
+        end as rank_before,
+        case
+            {%- for split in splits %}
+            when value_totals.count_{{ split }} >= div(value_totals.value_count, 2) + 1
+                then item_splits.split_{{ split }}
+            {%- endfor %}
+        end as up_to
+    from value_totals
+    inner join item_splits on value_totals.item_id = item_splits.item_id
+    where value_totals.value_count > 0
+),
+
+intervals as (
+    select
+        middles.item_id,
+        middles.above,
+        middles.up_to,
+        row_number() over () as interval_number,
+        max(middles.as_of) as last_as_of
+    from middles
+    group by middles.item_id, middles.above, middles.up_to
+),
+
+-- Read once, not once for each as_of.
+interval_values as materialized (
+    select
+        intervals.interval_number,
+        {{ days }}.as_of,
+        elements.value
+    from intervals
+    inner join {{ days }}
         on
-            bins.item_id = bin_steps.item_id
-            and bins.bin = bin_steps.bin
-            and {{ spine }}.as_of = bin_steps.as_of
-),
-
-bin_ranks as (
-    select
-        bin_totals.item_id,
-        bin_totals.as_of,
-        bin_totals.bin,
-        sum(bin_totals.value_count) over (
-            partition by bin_totals.item_id, bin_totals.as_of order by bin_totals.bin
-        ) as last_rank,
-        bin_totals.value_count as bin_count,
-        sum(bin_totals.value_count) over (
-            partition by bin_totals.item_id, bin_totals.as_of
-        ) as value_count
-    from bin_totals
-),
-
-middle_bins as (
-    select
-        bin_ranks.item_id,
-        bin_ranks.as_of,
-        bin_ranks.bin,
-        bin_ranks.value_count,
-        bin_ranks.last_rank - bin_ranks.bin_count as rank_before
-    from bin_ranks
-    where {{ holds_middle_rank(
-        'bin_ranks.last_rank', 'bin_ranks.bin_count', 'bin_ranks.value_count'
-    ) }}
-),
-
-sorted_values as (
-    select
-        binned_values.item_id,
-        binned_values.bin,
-        binned_values.as_of,
-        binned_values.value,
-        (
-            row_number() over (
-                partition by binned_values.item_id, binned_values.bin
-                order by binned_values.value
-            ) - 1
-        ) / 32 as chunk
-    from binned_values
-    inner join (
-        select distinct
-            middle_bins.item_id,
-            middle_bins.bin
-        from middle_bins
-    ) as searched
-        on
-            binned_values.item_id = searched.item_id
-            and binned_values.bin = searched.bin
-),
-
-chunk_steps as (
-    select
-        sorted_values.item_id,
-        sorted_values.bin,
-        sorted_values.chunk,
-        sorted_values.as_of,
-        count(*) as value_count
-    from sorted_values
-    group by
-        sorted_values.item_id,
-        sorted_values.bin,
-        sorted_values.chunk,
-        sorted_values.as_of
-),
-
-chunk_totals as (
-    select
-        middle_bins.item_id,
-        middle_bins.as_of,
-        middle_bins.bin,
-        chunk_steps.chunk,
-        middle_bins.value_count,
-        middle_bins.rank_before,
-        sum(chunk_steps.value_count) as chunk_count
-    from middle_bins
-    inner join chunk_steps
-        on
-            middle_bins.item_id = chunk_steps.item_id
-            and middle_bins.bin = chunk_steps.bin
-            and middle_bins.as_of >= chunk_steps.as_of
-    group by
-        middle_bins.item_id,
-        middle_bins.as_of,
-        middle_bins.bin,
-        chunk_steps.chunk,
-        middle_bins.value_count,
-        middle_bins.rank_before
-),
-
-chunk_ranks as (
-    select
-        chunk_totals.*,
-        chunk_totals.rank_before + sum(chunk_totals.chunk_count) over (
-            partition by chunk_totals.item_id, chunk_totals.as_of, chunk_totals.bin
-            order by chunk_totals.chunk
-        ) as last_rank
-    from chunk_totals
-),
-
-middle_chunks as (
-    select
-        chunk_ranks.item_id,
-        chunk_ranks.as_of,
-        chunk_ranks.bin,
-        chunk_ranks.chunk,
-        chunk_ranks.value_count,
-        chunk_ranks.last_rank - chunk_ranks.chunk_count as rank_before
-    from chunk_ranks
-    where {{ holds_middle_rank(
-        'chunk_ranks.last_rank', 'chunk_ranks.chunk_count', 'chunk_ranks.value_count'
+            intervals.item_id = {{ days }}.item_id
+            and intervals.last_as_of >= {{ days }}.as_of
+    cross join {{ array_elements(
+        array_between(days ~ '.' ~ array_column, 'intervals.above', 'intervals.up_to'),
+        'elements',
+        'value',
     ) }}
 ),
 
 middle_values as (
     select
-        middle_chunks.item_id,
-        middle_chunks.as_of,
-        middle_chunks.value_count,
-        sorted_values.value,
-        middle_chunks.rank_before + row_number() over (
-            partition by
-                middle_chunks.item_id,
-                middle_chunks.as_of,
-                middle_chunks.bin,
-                middle_chunks.chunk
-            order by sorted_values.value
+        middles.item_id,
+        middles.as_of,
+        middles.value_count,
+        interval_values.value,
+        middles.rank_before + row_number() over (
+            partition by middles.item_id, middles.as_of order by interval_values.value
         ) as value_rank
-    from middle_chunks
-    inner join sorted_values
+    from middles
+    inner join intervals
         on
-            middle_chunks.item_id = sorted_values.item_id
-            and middle_chunks.bin = sorted_values.bin
-            and middle_chunks.chunk = sorted_values.chunk
-            and middle_chunks.as_of >= sorted_values.as_of
+            middles.item_id = intervals.item_id
+            and middles.above is not distinct from intervals.above
+            and middles.up_to is not distinct from intervals.up_to
+    inner join interval_values
+        on
+            intervals.interval_number = interval_values.interval_number
+            and middles.as_of >= interval_values.as_of
 ),
 
 medians as (
@@ -205,19 +147,4 @@ medians as (
         )
     group by middle_values.item_id, middle_values.as_of, middle_values.value_count
 )
-{%- endmacro %}
-
-
-{# Whether one of the two middle ranks, (n + 1) / 2 and n / 2 + 1 rounded down, is among the
-   `count` ranks up to `last_rank`. #}
-{% macro holds_middle_rank(last_rank, count, n) -%}
-    {{ last_rank }} >= div({{ n }} + 1, 2)
-    and {{ last_rank }} - {{ count }} < div({{ n }}, 2) + 1
-{%- endmacro %}
-
-
-{# A bin number that never falls as the value grows; ten times wider from 120 000, and
-   again from 1 200 000 (milliseconds: 4 seconds wide, where most answers lie). #}
-{% macro value_bin(value) -%}
-    least({{ value }} / 4000, 27 + {{ value }} / 40000, 54 + {{ value }} / 400000)
 {%- endmacro %}

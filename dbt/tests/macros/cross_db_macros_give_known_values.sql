@@ -143,6 +143,54 @@ cases as (
         '{2}'
     union all
     select
+        'array_length',
+        cast({{ array_length("cast('{5, 5}' as integer[])") }} as text),
+        '2'
+    union all
+    select
+        'middle_element of an even number',
+        cast({{ middle_element("cast('{1, 2, 3, 4}' as integer[])") }} as text),
+        '2'
+    union all
+    select
+        'count_at_most counts ties',
+        cast({{ count_at_most("cast('{1, 2, 2, 3}' as integer[])", 2) }} as text),
+        '3'
+    union all
+    select
+        'count_at_most of an unknown bound',
+        cast(
+            {{ count_at_most("cast('{1}' as integer[])", 'cast(null as integer)') }}
+            as text
+        ),
+        null
+    union all
+    select
+        'array_between leaves the lower bound out',
+        cast({{ array_between("cast('{1, 1, 2, 3, 4}' as integer[])", 1, 3) }} as text),
+        '{2,3}'
+    union all
+    select
+        'array_between unknown bounds',
+        cast(
+            {{ array_between(
+                "cast('{1, 2}' as integer[])",
+                'cast(null as integer)',
+                'cast(null as integer)',
+            ) }}
+            as text
+        ),
+        '{1,2}'
+    union all
+    select
+        'quantile between two values is the lower one',
+        (
+            select cast({{ quantile('value', 0.5) }} as text)
+            from (values (1), (2)) as numbers (value)
+        ),
+        '1'
+    union all
+    select
         'parameter_key of a publication and an item',
         cast({{ parameter_key('cast(3 as bigint)', '17') }} as text),
         '3000000017'
