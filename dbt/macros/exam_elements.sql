@@ -13,13 +13,19 @@
     {{- return("interval '" ~ 24 * days_setting('answered_at_tolerance_days') ~ " hours'") -}}
 {% endmacro %}
 
-{% macro delivered_elements(document) %}
-    {{- return(adapter.dispatch('delivered_elements')(document)) -}}
+{% macro delivered_elements() %}
+    {{- return(adapter.dispatch('delivered_elements')()) -}}
 {% endmacro %}
 
-{% macro postgres__delivered_elements(document) %}
-    (
+{% macro postgres__delivered_elements() %}
+    {%- call computed_once() %}
         select
+            delivered.session_id,
+            delivered.student_id,
+            delivered.org_id,
+            delivered.exam_id,
+            delivered.created_at,
+            delivered.updated_at,
             case
                 when delivered.is_array then cast(element.ordinality as integer) else 0
             end as position,
@@ -42,23 +48,28 @@
             element.value ->> 'answered_at' as answered_at
         from (
             select
-                questions.value,
-                coalesce(jsonb_typeof(questions.value) = 'array', false) as is_array
-            from (
-                select {{ document }} -> 'questions' as value
-                where true
-                offset 0
-            ) as questions
-            offset 0
+                document.*,
+                coalesce(jsonb_typeof(document.questions) = 'array', false) as is_array
+            from {% call computed_once() %}
+                select
+                    results.session_id,
+                    results.student_id,
+                    results.org_id,
+                    results.exam_id,
+                    results.created_at,
+                    results.updated_at,
+                    results.result_json -> 'questions' as questions
+                from {{ ref('stg_exam__results') }} as results
+                where results.is_ready
+            {% endcall %} as document
         ) as delivered
         cross join lateral jsonb_array_elements(
             case
-                when delivered.is_array then delivered.value
-                else jsonb_build_array(delivered.value)
+                when delivered.is_array then delivered.questions
+                else jsonb_build_array(delivered.questions)
             end
         ) with ordinality as element (value, ordinality)
-        offset 0
-    )
+    {% endcall -%}
 {% endmacro %}
 
 {% macro json_number(value) %}
@@ -152,12 +163,12 @@
     case
         when element.element_type = 'questions_not_an_array' then 'questions_not_an_array'
         when element.element_type <> 'object' then 'not_an_object'
-        when coalesce(results.student_id, '') = '' then 'missing_user'
-        when octet_length(results.student_id) > {{ id_max_bytes() }} then 'bad_user'
+        when coalesce(element.student_id, '') = '' then 'missing_user'
+        when octet_length(element.student_id) > {{ id_max_bytes() }} then 'bad_user'
         when coalesce(btrim(element.item_id), '') = '' then 'missing_item'
         when not element.is_item_usable then 'bad_item'
         when element.is_graded and element.is_correct is null then 'bad_is_correct'
-        when coalesce(sessions.ended_at, results.created_at) is null then 'missing_time'
+        when coalesce(sessions.ended_at, element.created_at) is null then 'missing_time'
     end
 {% endmacro %}
 

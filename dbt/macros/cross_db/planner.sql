@@ -31,3 +31,33 @@
 {% macro postgres__prefer_index_order() %}
     {{- return('' if is_incremental() else 'set local enable_sort = off') -}}
 {% endmacro %}
+
+
+{# Around a select, as the subquery of a FROM: every column is computed once a row, however
+   often it is used outside. PostgreSQL dissolves a subquery and copies its expressions to
+   each use, unless it begins with WITH. OFFSET 0 would do too, but lets no filter through
+   to an index; so would a lateral subquery, which only one process can run. #}
+{% macro computed_once() %}
+    {{- return(adapter.dispatch('computed_once')(caller())) -}}
+{% endmacro %}
+
+{% macro postgres__computed_once(query) -%}
+    (
+        with computed as (
+            {{ query }}
+        )
+
+        select * from computed
+    )
+{%- endmacro %}
+
+
+{# Condition that a value is among those of a query, which is run first: unlike a join, it
+   reaches an index inside of a view that is not dissolved. #}
+{% macro is_among(value, query) %}
+    {{- return(adapter.dispatch('is_among')(value, query)) -}}
+{% endmacro %}
+
+{% macro postgres__is_among(value, query) %}
+    {{- return(value ~ ' = any(array(' ~ query ~ '))') -}}
+{% endmacro %}

@@ -64,11 +64,13 @@ delivered as (
         session_questions.started_at,
         session_questions.answered_at
     from session_questions
-    {% if is_incremental() %}
-    inner join affected_sessions
-        on session_questions.session_id = affected_sessions.session_id
-    {% endif %}
-    where session_questions.rejection_reason is null
+    where
+        session_questions.rejection_reason is null
+        {% if is_incremental() %}
+        and {{ is_among(
+            'session_questions.session_id', 'select session_id from affected_sessions'
+        ) }}
+        {% endif %}
 
 ),
 

@@ -37,11 +37,13 @@ rejected_questions as (
         session_questions.raw_element,
         session_questions.result_updated_at
     from session_questions
-    {% if is_incremental() %}
-    inner join affected_sessions
-        on session_questions.session_id = affected_sessions.session_id
-    {% endif %}
-    where session_questions.rejection_reason is not null
+    where
+        session_questions.rejection_reason is not null
+        {% if is_incremental() %}
+        and {{ is_among(
+            'session_questions.session_id', 'select session_id from affected_sessions'
+        ) }}
+        {% endif %}
 
 )
 
