@@ -21,18 +21,6 @@
 {% endmacro %}
 
 
-{# For a full build that numbers rows of a student: reads the source by its index on the
-   student, and sorts a student's rows in memory instead of everything on disk. Without
-   such an index everything is sorted nevertheless. #}
-{% macro prefer_index_order() %}
-    {{- return(adapter.dispatch('prefer_index_order')()) -}}
-{% endmacro %}
-
-{% macro postgres__prefer_index_order() %}
-    {{- return('' if is_incremental() else 'set local enable_sort = off') -}}
-{% endmacro %}
-
-
 {# Around a select, as the subquery of a FROM: every column is computed once a row, however
    often it is used outside. PostgreSQL dissolves a subquery and copies its expressions to
    each use, unless it begins with WITH. OFFSET 0 would do too, but lets no filter through

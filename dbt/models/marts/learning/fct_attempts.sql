@@ -3,10 +3,7 @@
     incremental_strategy='replace_affected',
     unique_key=['session_id', 'position'],
     on_schema_change='fail',
-    pre_hook=[
-        "{{ begin_build(['int_inputs__deliveries', 'int_inputs__question_topics']) }}",
-        "{{ prefer_index_order() }}",
-    ],
+    pre_hook="{{ begin_build(['int_inputs__deliveries', 'int_inputs__question_topics']) }}",
     post_hook="{{ end_build() }}",
     meta={
         'affected': 'attempt_sessions',
