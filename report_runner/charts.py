@@ -6,6 +6,7 @@ number that matters is also written.
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -174,6 +175,13 @@ def _ticks(low: float, high: float) -> list[float]:
 def _labelled(points: Sequence[TrendPoint], most: int) -> set[int]:
     every = math.ceil(len(points) / most)
     return {len(points) - 1 - offset for offset in range(0, len(points), every)}
+
+
+# What `label` writes: x, y, size, fill, anchor, weight if bold, text.
+LABEL = re.compile(
+    r'<text x="([\d.-]+)" y="([\d.-]+)" font-size="(\d+)" fill="(#\w+)" text-anchor="(\w+)"'
+    r'( font-weight="600")?>([^<]*)</text>'
+)
 
 
 def label(
