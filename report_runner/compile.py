@@ -19,6 +19,7 @@ import pypandoc  # type: ignore[import-untyped]  # it ships no annotations
 from report_runner.catalogue import Language, language
 from report_runner.errors import TemplateError
 from report_runner.fonts import font_files
+from report_runner.lines import mark_columns
 
 _TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
 _TOKEN = re.compile(r"J(?:STATEMENT|VALUE)(\d+)X")
@@ -28,8 +29,6 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _METADATA = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 # What a program reads beside a number; on paper there is no such place.
 _DATA_ATTRIBUTE = re.compile(r'[ ]data-[a-z]+="[^"]*"')
-# A value with which a paragraph of a Typst document begins, a heading or a word of ours before it.
-_OPENING = re.compile(r"^(=+ )?(#r\.[a-z-]+(?:\([^)\n]*\))?\[)?\{\{ ([\w.]+) \}\}", re.MULTILINE)
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~^$@&\"':=])")
 _CSS_FILLER = re.compile(r"/\*.*?\*/|\s+", re.DOTALL)
 
@@ -81,7 +80,7 @@ def compile_template(name: str, code: str, file_format: str = "html") -> Compile
         markdown = _DATA_ATTRIBUTE.sub("", markdown)
     body = _pandoc(markdown, writer)
     if writer == "typst":
-        body = _OPENING.sub(r"\1\2{{ \3 | opening }}", body)
+        body = mark_columns(body)
     texts = {"lang": code, "body": body}
     if file_format == "html":
         texts["css"] = _CSS_FILLER.sub(" ", _read("report.css"))
@@ -101,7 +100,8 @@ def template_version(name: str, code: str, file_format: str = "html") -> str:
     parts += [package / "languages" / f"{code}.toml"]
     parts += [package / f"{module}.py" for module in _SOURCES]
     if file_format == "pdf":
-        parts += [package / "typesetting.py", package / "fonts.py", *font_files()]
+        parts += [package / f"{module}.py" for module in ("typesetting", "lines", "fonts")]
+        parts += font_files()
     for part in parts:
         digest.update(hashlib.sha256(part.read_bytes()).digest())
     for engine in (*_ENGINES, *engines):

@@ -5,6 +5,7 @@ replaced before the page is set.
 """
 
 import struct
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -41,31 +42,60 @@ def covered() -> frozenset[int]:
     return frozenset(points)
 
 
+@lru_cache
+def advances() -> Mapping[int, float]:
+    """Return the widths, in ems, of the characters of the regular Korean face."""
+    font = font_files()[0].read_bytes()
+    tables = _tables(font)
+    (units_per_em,) = struct.unpack_from(">H", font, tables[b"head"] + 18)
+    (count,) = struct.unpack_from(">H", font, tables[b"hhea"] + 34)
+    widths = struct.unpack_from(">" + "Hh" * count, font, tables[b"hmtx"])[::2]
+    return {
+        first + index: widths[min(glyph + index, count - 1)] / units_per_em
+        for at in _unicode_tables(font)
+        if struct.unpack_from(">H", font, at) == (_GROUPS,)
+        for first, last, glyph in _groups(font, at)
+        for index in range(last - first + 1)
+    }
+
+
 def character_map(font: bytes) -> set[int]:
     """Return the code points of an OpenType font, from its tables of formats 4 and 12."""
+    points: set[int] = set()
+    for at in _unicode_tables(font):
+        points |= _code_points(font, at)
+    return points
+
+
+def _tables(font: bytes) -> dict[bytes, int]:
     (count,) = struct.unpack_from(">H", font, 4)
-    tables = {
-        font[at : at + 4]: struct.unpack_from(">II", font, at + 8)
+    return {
+        font[at : at + 4]: struct.unpack_from(">I", font, at + 8)[0]
         for at in range(12, 12 + 16 * count, 16)
     }
-    start, _length = tables[b"cmap"]
+
+
+def _unicode_tables(font: bytes) -> Iterator[int]:
+    """Give where the tables begin that lead from code points to glyphs."""
+    start = _tables(font)[b"cmap"]
     (encodings,) = struct.unpack_from(">H", font, start + 2)
-    points: set[int] = set()
     for number in range(encodings):
         platform, encoding, offset = struct.unpack_from(">HHI", font, start + 4 + 8 * number)
         if (platform, encoding) in _UNICODE_TABLES:
-            points |= _code_points(font, start + offset)
-    return points
+            yield start + offset
+
+
+def _groups(font: bytes, at: int) -> Iterator[tuple[int, int, int]]:
+    """Give first and last code point and first glyph of a table's groups."""
+    (count,) = struct.unpack_from(">I", font, at + 12)
+    return struct.iter_unpack(">III", font[at + 16 : at + 16 + 12 * count])
 
 
 def _code_points(font: bytes, at: int) -> set[int]:
     (table_format,) = struct.unpack_from(">H", font, at)
     points: set[int] = set()
     if table_format == _GROUPS:
-        (groups,) = struct.unpack_from(">I", font, at + 12)
-        for first, last, _glyph in struct.iter_unpack(
-            ">III", font[at + 16 : at + 16 + 12 * groups]
-        ):
+        for first, last, _glyph in _groups(font, at):
             points.update(range(first, last + 1))
     elif table_format == _SEGMENTS:
         (doubled,) = struct.unpack_from(">H", font, at + 6)

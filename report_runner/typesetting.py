@@ -20,58 +20,74 @@ from markupsafe import Markup
 from report_runner.charts import LABEL, Chart
 from report_runner.errors import ReportDataError
 from report_runner.fonts import REPLACEMENT, covered, font_folders
+from report_runner.lines import SHORT_TEXT, card_columns, split_words, width
 from report_runner.render import template_environment
 from report_runner.text import clean_text, shorten
 
 # A word longer than this gets places to break; Typst has none inside a Latin word.
 _LONG_WORD = 24
 _UNBROKEN = re.compile(rf"[^\s\u1100-\u11ff\u3000-\u9fff\uac00-\ud7a3]{{{_LONG_WORD},}}")
-# Typst breaks a line after any syllable; a Korean reader's eye after a word. A box keeps a word
-# whole. It takes its time, so texts that fit on a line of the narrowest column go without.
-_SHORT_TEXT = 14
-_WORD = re.compile(r"(?<!\S)((?=\S{0,11}[가-힣]{2})\S{2,12})(?!\S)")
 _BREAK = '";#box();#"'
 # What a screen reader gets from the picture's alternative text.
 _NOT_DRAWN = re.compile(r"<title>.*?</title>|<desc>.*?</desc>", re.DOTALL)
 _NO_GLYPH = "could not be displayed"
 _PAGE_COUNT = re.compile(rb"/Type\s*/Pages\s*/Count\s+(\d+)")
-# From the size of a comfortable page to the smallest that is still read well.
-DENSITIES = 3
 # In ems; no sentence of ours is longer without what a person wrote.
 _LONG_TEXT = 78
 
 
-class Opening(str):
-    """Text with which a paragraph begins: what fits on its first line needs no box."""
+class Placed(str):
+    """Text of which is known how wide its column may be and what is before it in its paragraph."""
 
-    __slots__ = ()
+    __slots__ = ("columns", "start")
+
+    columns: tuple[float, ...]
+    start: float
 
 
-def opening(value: object) -> object:
-    """Return text as an Opening, anything else as it is: the filter of compiled templates."""
-    return Opening(value) if isinstance(value, str) else value
+def place(value: object, columns: tuple[float, ...], size: float, *before: str) -> object:
+    """Return text as Placed, anything else as it is: the filter of compiled templates.
+
+    `columns` are in ems; the text is `size` of one, and follows the texts `before` it.
+    """
+    if type(value) is not str:
+        return value
+    placed = Placed(value)
+    placed.columns = columns if size == 1.0 else tuple(column / size for column in columns)
+    placed.start = sum(width(clean_text(text)) + width(" ") for text in before)
+    return placed
 
 
 def typst_text(value: object) -> Markup:
     """Return `value` as Typst code that shows exactly its characters."""
     if type(value) is Chart:
         return _drawing(value)
-    return _literal(str(value), isinstance(value, Opening))
+    if type(value) is Placed:
+        return _literal(value, value.columns, value.start)
+    return _literal(str(value))
+
+
+def dense_typst_text(value: object) -> Markup:
+    """Return the same for a smaller size, at which lines end elsewhere."""
+    return _drawing(value) if type(value) is Chart else _literal(str(value))
 
 
 def short_typst_text(value: object) -> Markup:
     """Return `value` cut to a length that only what a person wrote exceeds."""
     if type(value) is Chart:
         return _drawing(value)
-    return _literal(shorten(clean_text(str(value)), _LONG_TEXT), isinstance(value, Opening))
+    return _literal(shorten(clean_text(str(value)), _LONG_TEXT))
 
 
 def simple_typst_text(value: object) -> Markup:
     """Return `value`, cut, without joined and combined characters, which may have no glyph."""
     if type(value) is Chart:
         return _drawing(value, simple=True)
-    text = _simple(shorten(clean_text(str(value)), _LONG_TEXT))
-    return _literal(text, isinstance(value, Opening))
+    return _literal(_simple(shorten(clean_text(str(value)), _LONG_TEXT)))
+
+
+# From the size of a comfortable page to the smallest that is still read well.
+_TEXTS = (typst_text, dense_typst_text, short_typst_text)
 
 
 def render_pdf(source: str, day: date, *, most_pages: int | None = None, **values: Any) -> bytes:
@@ -82,7 +98,7 @@ def render_pdf(source: str, day: date, *, most_pages: int | None = None, **value
     Raises:
         ReportDataError: Typst refuses the document.
     """
-    for density in range(DENSITIES):
+    for density in range(len(_TEXTS)):
         pdf = _render(source, day, density, values)
         if most_pages is None or count_pages(pdf) <= most_pages:
             break
@@ -98,8 +114,7 @@ def count_pages(pdf: bytes) -> int:
 
 
 def _render(source: str, day: date, density: int, values: dict[str, Any]) -> bytes:
-    text = short_typst_text if density == DENSITIES - 1 else typst_text
-    document = _template(source, text).render(density=density, **values)
+    document = _template(source, _TEXTS[density]).render(density=density, **values)
     try:
         return _typeset(document, day)
     except typst.TypstError as error:
@@ -155,26 +170,25 @@ def _template(source: str, text: Callable[[object], str]) -> Template:
 def typst_environment(text: Callable[[object], str] = typst_text) -> Environment:
     """Return the environment in which compiled Typst templates are filled."""
     environment = template_environment(text, trim_blocks=False)
-    environment.filters["opening"] = opening
+    environment.filters["lines"] = place
+    environment.globals["card_columns"] = card_columns
     return environment
 
 
 @lru_cache(maxsize=16384)
-def _literal(value: str, is_opening: bool) -> Markup:
+def _literal(value: str, columns: tuple[float, ...] = (), start: float = 0.0) -> Markup:
     text = printable(value)
-    if len(text) <= _SHORT_TEXT:
+    if len(text) <= SHORT_TEXT:
         return Markup(f'#"{_quoted(text)}";')  # noqa: S704  quoted
-    # Words that lie whole on the first line, however narrow the column, go as they are.
-    known = text.rfind(" ", 0, _SHORT_TEXT + 1) + 1 if is_opening else 0
-    code = _plain(text[:known]) + "".join(
-        f'#box[#"{_quoted(part)}";];' if index % 2 else _plain(part)
-        for index, part in enumerate(_WORD.split(text[known:]))
+    code = "".join(
+        f'#box[#"{_quoted(part)}";];' if is_kept else _plain(part)
+        for part, is_kept in split_words(text, columns, start)
     )
     return Markup(code)  # noqa: S704  quoted above
 
 
 def _plain(text: str) -> str:
-    return f'#"{_UNBROKEN.sub(_breakable, _quoted(text))}";' if text else ""
+    return f'#"{_UNBROKEN.sub(_breakable, _quoted(text))}";'
 
 
 def _breakable(match: re.Match[str]) -> str:

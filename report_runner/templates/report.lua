@@ -162,34 +162,6 @@ local function typst_span(span)
   return inlines
 end
 
--- Typst breaks a line after any syllable, a Korean reader's eye after a word, which a box keeps
--- whole. It takes its time, so paragraphs that fit on a line go without.
-local long_paragraph = 55
-
-local function is_static(inline)
-  return inline.t == 'Str' and not inline.text:match('J%u+%d+X')
-end
-
-local function keep_words(block)
-  local length = 0
-  for _, inline in ipairs(block.content) do
-    if is_static(inline) then length = length + utf8.len(inline.text) end
-  end
-  if length <= long_paragraph then return nil end
-  local inlines = pandoc.List()
-  for _, inline in ipairs(block.content) do
-    if is_static(inline) and utf8.len(inline.text) > 1 and inline.text:match('[\xEA-\xED]') then
-      inlines:extend({
-        pandoc.RawInline('typst', '#box['), inline, pandoc.RawInline('typst', '];'),
-      })
-    else
-      inlines:insert(inline)
-    end
-  end
-  block.content = inlines
-  return block
-end
-
 local function typst_document(document)
   document.blocks = typst_blocks(document.blocks, false)
   return document
@@ -200,7 +172,6 @@ if FORMAT:match('html') then
 end
 return {
   { Para = unwrap, Plain = unwrap },
-  { Para = keep_words },
   { Span = typst_span },
   { Pandoc = typst_document },
 }

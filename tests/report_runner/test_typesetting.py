@@ -156,14 +156,17 @@ def test_no_typst_template_can_leave_a_value_as_code(source: str) -> None:
 
 
 @needs_pdftotext
-def test_korean_words_stay_whole_at_the_end_of_a_line() -> None:
+@pytest.mark.parametrize("cards", [1, 2, 3, 4])
+def test_korean_words_stay_whole_at_the_end_of_a_line(cards: int) -> None:
     template = compile_template("weekly_report", "ko", "pdf")
     student = record(weeks=[week_row(WEEKS[0], theta=0.9), week_row()])
     report = say(build_report(student, THIS_WEEK, bank()), template.language)
+    report = dataclasses.replace(report, kpis=report.kpis[:cards])
     assert report.score is not None
     read = text_of(render_pdf(template.source, SUNDAY, report=report)).split()
     words = set(read)
-    sentences = [report.score.range, report.score.change, *(kpi.words for kpi in report.kpis)]
+    sentences = [report.score.range, report.score.change]
+    sentences += [text for kpi in report.kpis for text in (kpi.words, kpi.meaning)]
     assert {word for sentence in sentences for word in sentence.split()} <= words
     # Of what the catalogue says on every page, this is longer than a line.
     assert language("ko").text("reading.scale") in " ".join(read)
