@@ -79,7 +79,7 @@ select
         else (p_recent - p_previous) * least(1, n / 30)
             * (1 - least(0.5, 1.96 * sqrt(p_recent * (1 - p_recent) / n)))
     end as improvement_index,
-    case when m_recent is not null
+    case when m_recent is not null and m_previous is not null
         then greatest(0, least(1, (m_previous - m_recent) / nullif(m_previous, 0))) end
         as time_efficiency,
     recovery_rate,
