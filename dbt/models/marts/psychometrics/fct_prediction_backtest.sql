@@ -65,60 +65,102 @@ spine as (
     where {{ is_as_of('days.as_of') }}
 ),
 
--- Predictions of one value, made on any cut-off: what a rank needs.
-pooled as (
+-- Predictions count under the first as_of on or after the day on which they are resolved,
+-- and everything older under the first as_of that is built.
+predictions as (
+    select
+        resolved.prediction,
+        greatest({{ as_of_for('resolved.resolved_on') }}, scope.first_as_of) as as_of,
+        resolved.probability,
+        -- Decimals to 12 places, as a whole number: ranked the fastest.
+        cast(resolved.probability * 1000000000000 as bigint) as trillionths,
+        -- Lower bounds are inclusive, and 1 belongs to the last bin.
+        least(cast(floor(resolved.probability * 10) as integer) + 1, 10) as bin,
+        cast(resolved.has_come_true as integer) as outcome
+    from resolved
+    inner join scope
+        on resolved.prediction = scope.prediction
+    -- For the ranks.
+    order by trillionths
+),
+
+steps as (
+    select
+        predictions.prediction,
+        predictions.as_of,
+        -- 0 for all bins.
+        coalesce(predictions.bin, 0) as bin,
+        count(*) as prediction_count,
+        sum(predictions.outcome) as outcome_count,
+        sum(predictions.probability) as probability_sum,
+        sum(
+            (predictions.outcome - predictions.probability)
+            * (predictions.outcome - predictions.probability)
+        ) as squared_error_sum
+    from predictions
+    group by grouping sets (
+        (predictions.prediction, predictions.as_of),
+        (predictions.prediction, predictions.as_of, predictions.bin)
+    )
+),
+
+-- As of one day after the other: predictions are sorted once, and counted through for each.
+rank_sums as (
     select
         spine.prediction,
         spine.as_of,
-        resolved.probability,
-        count(*) as prediction_count,
-        count(*) filter (where resolved.has_come_true) as outcome_count
+        ranks.outcome_rank_sum
     from spine
-    inner join resolved
-        on
-            spine.prediction = resolved.prediction
-            and spine.as_of >= resolved.resolved_on
-    group by spine.prediction, spine.as_of, resolved.probability
-),
-
-ranked as (
-    select
-        pooled.*,
-        -- Lower bounds are inclusive, and 1 belongs to the last bin.
-        least(cast(floor(pooled.probability * 10) as integer) + 1, 10) as bin,
-        -- Twice the mean rank of the ties is a whole number.
-        2 * sum(pooled.prediction_count) over (
-            partition by pooled.prediction, pooled.as_of order by pooled.probability
-        ) - pooled.prediction_count + 1 as double_rank
-    from pooled
+    cross join
+        lateral (
+            select sum(ranked.outcome_count * ranked.double_rank) / 2
+                as outcome_rank_sum
+            from (
+                select
+                    pooled.outcome_count,
+                    -- Twice the mean rank of the ties is a whole number.
+                    2 * sum(pooled.prediction_count) over (order by pooled.trillionths)
+                    - pooled.prediction_count + 1 as double_rank
+                from (
+                    -- Predictions of one value, made on any cut-off.
+                    select
+                        predictions.trillionths,
+                        count(*) as prediction_count,
+                        sum(predictions.outcome) as outcome_count
+                    from predictions
+                    where
+                        predictions.prediction = spine.prediction
+                        and predictions.as_of <= spine.as_of
+                    group by predictions.trillionths
+                ) as pooled
+            ) as ranked
+        ) as ranks
 ),
 
 totals as (
     select
-        ranked.prediction,
-        ranked.as_of,
-        coalesce(ranked.bin, 0) as bin,
-        sum(ranked.prediction_count) as prediction_count,
-        sum(ranked.outcome_count) as outcome_count,
-        sum(ranked.prediction_count * ranked.probability) as probability_sum,
-        sum(
-            ranked.outcome_count * (1 - ranked.probability) * (1 - ranked.probability)
-            + (ranked.prediction_count - ranked.outcome_count)
-            * ranked.probability * ranked.probability
-        ) as squared_error_sum,
-        sum(ranked.outcome_count * ranked.double_rank) / 2 as outcome_rank_sum
-    from ranked
-    group by grouping sets (
-        (ranked.prediction, ranked.as_of),
-        (ranked.prediction, ranked.as_of, ranked.bin)
-    )
+        spine.prediction,
+        spine.as_of,
+        numbers.bin,
+        sum(steps.prediction_count) over so_far as prediction_count,
+        sum(steps.outcome_count) over so_far as outcome_count,
+        sum(steps.probability_sum) over so_far as probability_sum,
+        sum(steps.squared_error_sum) over so_far as squared_error_sum
+    from spine
+    cross join {{ days_series('0', '10', 'numbers', 'bin') }}
+    left join steps
+        on
+            spine.prediction = steps.prediction
+            and spine.as_of = steps.as_of
+            and numbers.bin = steps.bin
+    window so_far as (partition by spine.prediction, numbers.bin order by spine.as_of)
 ),
 
 bins as (
     select
-        spine.prediction,
-        spine.as_of,
-        numbers.bin,
+        totals.prediction,
+        totals.as_of,
+        totals.bin,
         cast(coalesce(totals.prediction_count, 0) as integer) as prediction_count,
         cast(coalesce(totals.outcome_count, 0) as integer) as outcome_count,
         cast(totals.probability_sum / totals.prediction_count as double precision)
@@ -126,7 +168,7 @@ bins as (
         cast(totals.outcome_count as double precision)
         / cast(totals.prediction_count as double precision) as outcome_rate,
         case
-            when numbers.bin = 0
+            when totals.bin = 0
                 then
                     cast(
                         totals.squared_error_sum / totals.prediction_count
@@ -134,20 +176,18 @@ bins as (
                     )
         end as brier_score,
         case
-            when numbers.bin = 0
+            when totals.bin = 0
                 then
-                    totals.outcome_rank_sum
+                    rank_sums.outcome_rank_sum
                     - totals.outcome_count * (totals.outcome_count + 1) / 2
         end as outcome_wins,
         totals.outcome_count * (totals.prediction_count - totals.outcome_count)
             as pair_count
-    from spine
-    cross join {{ days_series('0', '10', 'numbers', 'bin') }}
-    left join totals
+    from totals
+    left join rank_sums
         on
-            spine.prediction = totals.prediction
-            and spine.as_of = totals.as_of
-            and numbers.bin = totals.bin
+            totals.prediction = rank_sums.prediction
+            and totals.as_of = rank_sums.as_of
 ),
 
 measured as (
