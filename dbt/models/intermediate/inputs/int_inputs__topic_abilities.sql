@@ -14,7 +14,8 @@ topic_scorings as (
 
 -- Topics are scored with the ability that they belong to and never change afterwards,
 -- so that their number says everything: comparing each of them would cost ten times as
--- much.
+-- much. Overall abilities without a topic are inputs too, so that who reads both need not
+-- compare them twice.
 topic_counts as (
 
     select
@@ -29,11 +30,11 @@ inputs as (
 
     select
         abilities.input_key,
-        cast(topic_counts.topic_count as text) as version,
+        cast(coalesce(topic_counts.topic_count, 0) as text) as version,
         abilities.student_id,
         abilities.from_date
     from abilities
-    inner join topic_counts
+    left join topic_counts
         on abilities.input_key = cast(topic_counts.ability_id as text)
 
 )

@@ -6,7 +6,6 @@
     pre_hook=[
         "{{ begin_build([
             'int_inputs__sessions',
-            'int_inputs__abilities',
             'int_inputs__topic_abilities',
             'int_inputs__publications',
         ]) }}",
@@ -32,9 +31,15 @@
 {#- Attempts without a topic belong to no row. A row of day D needs the attempts of the
     two short windows and of the long one before D, so that a student who is rebuilt
     from day F is read from the longer of these before F. -#}
+{%- if not execute -%}
+    {#- Only in an incremental build. -#}
+    {%- do ref('stg_irt__topic_scorings') -%}
+{%- endif -%}
 {%- set short = days_setting('short_window_days') -%}
 {%- set long = days_setting('long_window_days') -%}
 {%- set days_read_before = [2 * short, long] | max - 1 -%}
+{#- Before the first day of a student, an estimate this old counts on no day that is read. -#}
+{%- set estimates_read_before = days_setting('ability_lookback_days') + short -%}
 {%- set first_new_date = add_days(previous_as_of_date(), 1) -%}
 
 with affected_students as (
@@ -191,21 +196,65 @@ dates as (
 ),
 
 abilities as (
+    {% if is_incremental() -%}
+    select student_abilities.*
+    from students
+    cross join
+        lateral (
+            select stg_irt__abilities.*
+            from {{ ref('stg_irt__abilities') }} as stg_irt__abilities
+            where
+                stg_irt__abilities.student_id = students.student_id
+                and stg_irt__abilities.effective_date
+                > {{ add_days('students.first_date', -estimates_read_before) }}
+            offset 0
+        ) as student_abilities
+    {%- else -%}
     select stg_irt__abilities.*
     from {{ ref('stg_irt__abilities') }} as stg_irt__abilities
-    where {{ is_student_of('stg_irt__abilities.student_id', 'students') }}
+    {%- endif %}
 ),
 
 ability_periods as (
     {{ ability_periods('abilities', ['student_id'], 'ability_id') }}
 ),
 
+{% if is_incremental() -%}
+built_topics as (
+    select
+        topic_windows.student_id,
+        topic_windows.topic_id,
+        min(topic_windows.feature_date) as first_date
+    from topic_windows
+    where topic_windows.feature_date >= topic_windows.first_date
+    group by topic_windows.student_id, topic_windows.topic_id
+),
+
+{% endif -%}
+-- The topics of these abilities lie together; looking for all that still count, for some
+-- students only, would read every one of them.
 topic_abilities as (
-    select stg_irt__topic_abilities.*
-    from {{ ref('stg_irt__topic_abilities') }} as stg_irt__topic_abilities
-    where
-        stg_irt__topic_abilities.response_count >= {{ var('topic_min_responses') }}
-        and {{ is_student_of('stg_irt__topic_abilities.student_id', 'students') }}
+    {% if is_incremental() -%}
+    select topic_scorings.*
+    from abilities
+    cross join
+        lateral (
+            select stg_irt__topic_scorings.*
+            from {{ ref('stg_irt__topic_scorings') }} as stg_irt__topic_scorings
+            where stg_irt__topic_scorings.ability_id = abilities.ability_id
+            offset 0
+        ) as topic_scorings
+    inner join built_topics
+        on
+            topic_scorings.student_id = built_topics.student_id
+            and topic_scorings.topic_id = built_topics.topic_id
+            and topic_scorings.effective_date
+            > {{ add_days('built_topics.first_date', -estimates_read_before) }}
+    {%- else -%}
+    select topic_scorings.*
+    from {{ ref('stg_irt__topic_abilities') }} as topic_scorings
+    {%- endif %}
+    where topic_scorings.response_count >= {{ var('topic_min_responses') }}
 ),
 
 topic_ability_periods as (
