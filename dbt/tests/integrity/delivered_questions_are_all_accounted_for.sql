@@ -11,7 +11,9 @@ with
 
 results as (
 
-    select * from {{ ref('stg_exam__results') }}
+    select *
+    from {{ ref('stg_exam__results') }}
+    where {{ is_session_to_test('session_id') }}
 
 ),
 
@@ -25,19 +27,25 @@ consumed as (
 
 deliveries as (
 
-    select * from {{ ref('int_inputs__deliveries') }}
+    select *
+    from {{ ref('int_inputs__deliveries') }}
+    where {{ is_session_to_test('input_key') }}
 
 ),
 
 attempts as (
 
-    select * from {{ ref('fct_attempts') }}
+    select *
+    from {{ ref('fct_attempts') }}
+    where {{ is_session_to_test('session_id') }}
 
 ),
 
 rejected_questions as (
 
-    select * from {{ ref('fct_rejected_questions') }}
+    select *
+    from {{ ref('fct_rejected_questions') }}
+    where {{ is_session_to_test('session_id') }}
 
 ),
 
@@ -56,7 +64,6 @@ delivered as (
         on
             deliveries.input_key = consumed.input_key
             and deliveries.version = consumed.version
-    where {{ is_session_to_test('results.session_id') }}
 
 ),
 
