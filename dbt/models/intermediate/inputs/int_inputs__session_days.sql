@@ -8,27 +8,19 @@ with sessions as (
     where fct_sessions.attempt_count > 0
 ),
 
--- Only a session across midnight has to be looked up attempt by attempt.
+-- Every day of a session across midnight, also one on which no attempt fell: building
+-- that day's items costs less than looking its attempts up.
 session_days as (
-    select
-        sessions.session_id,
-        sessions.revision,
-        sessions.first_attempt_date as attempt_date
-    from sessions
-    where sessions.first_attempt_date = sessions.last_attempt_date
-    union all
     select
         sessions.session_id,
         sessions.revision,
         days.attempt_date
     from sessions
     cross join
-        lateral (
-            select distinct fct_attempts.attempt_date
-            from {{ ref('fct_attempts') }}
-            where fct_attempts.session_id = sessions.session_id
-        ) as days
-    where sessions.first_attempt_date < sessions.last_attempt_date
+        {{ days_series(
+            'sessions.first_attempt_date', 'sessions.last_attempt_date', 'days',
+            'attempt_date'
+        ) }}
 ),
 
 inputs as (

@@ -6,7 +6,7 @@
     pre_hook=[
         "{{ begin_build([
             'int_inputs__sessions',
-            'int_inputs__topic_abilities',
+            'int_inputs__abilities',
             'int_inputs__publications',
         ]) }}",
         "{{ avoid_nested_loops() }}",
