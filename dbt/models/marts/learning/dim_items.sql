@@ -20,12 +20,21 @@ attempts as (
 
 ),
 
--- Not from attempts: PostgreSQL writes out a CTE that is read twice.
 attempted_items as (
 
-    select all_attempts.item_id
-    from {{ ref('fct_attempts') }} as all_attempts
-    group by all_attempts.item_id
+    select item_days.item_id
+    from {{ ref('int_item_days__summarized') }} as item_days
+    group by item_days.item_id
+
+),
+
+items_without_topic as (
+
+    select attempted_items.item_id
+    from attempted_items
+    left join questions
+        on attempted_items.item_id = questions.item_id
+    where questions.topic_id is null
 
 ),
 
@@ -40,10 +49,9 @@ delivered_topics as (
         count(*) as attempt_count
     from attempts
     where
-        attempts.item_id not in (
-            select questions.item_id
-            from questions
-            where questions.topic_id is not null
+        attempts.item_id in (
+            select items_without_topic.item_id
+            from items_without_topic
         )
     group by attempts.item_id, attempts.topic_id
 
