@@ -30,7 +30,15 @@
             {%- do validate_unmoved(build) -%}
         {%- endif -%}
         {%- if not is_incremental() -%}
+            {%- do take_mark(relations.values() | list) -%}
             {{- return(find_changes_sql(relations, true)) -}}
+        {%- endif -%}
+        {#- On another day there is something new, as good as always. -#}
+        {%- if build.as_of_date == as_of_date_value()
+            and is_marked_unchanged(relations.values() | list) -%}
+            {%- set relations = {} -%}
+        {%- else -%}
+            {%- do take_mark(relations.values() | list) -%}
         {%- endif -%}
         {%- do run_query(find_changes_sql(relations, false)) -%}
         {%- do note_if_nothing_changed(build) -%}

@@ -67,6 +67,7 @@
         settings = excluded.settings,
         built_at = excluded.built_at,
         invocation_id = excluded.invocation_id;
+    {{- remember_mark_sql() }}
     {{- remember_backfill_sql() }}
     {%- if not is_incremental() %}
     {{ keep_replaced_rows_sql(none) }}

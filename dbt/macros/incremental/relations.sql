@@ -19,6 +19,10 @@
             view_oid oid not null,
             digest text not null
         );
+        create table if not exists {{ marks_relation() }} (
+            model text primary key,
+            mark text not null
+        );
         {{- create_backfill_state_sql() }}
         {%- for name in selected_models() %}
         create table if not exists {{ consumed_relation(name) }} (

@@ -1,3 +1,29 @@
+{% macro begin_whole_build(parents=none) %}
+    {#-
+        Pre-hook of models with the strategy replace_differing: leaves the model alone that
+        would read the same by the same SQL, which names the day and the settings.
+    -#}
+    {%- set relations = [] -%}
+    {%- for parent in parents or [] -%}
+        {%- do relations.append(ref(parent)) -%}
+    {%- endfor -%}
+    {%- if execute -%}
+        {%- set relations = relations or parent_relations(model) -%}
+        {%- set compiled = local_md5(model.compiled_code) -%}
+        {%- set is_unchanged = is_incremental() and is_marked_unchanged(relations, compiled) -%}
+        {%- do graph.setdefault('unchanged', {}).update({model.name: is_unchanged}) -%}
+        {%- if not is_unchanged -%}
+            {%- do take_mark(relations, compiled) -%}
+        {%- endif -%}
+    {%- endif -%}
+{% endmacro %}
+
+{% macro end_whole_build() %}
+    {%- if execute -%}
+        {{- return(remember_mark_sql()) -}}
+    {%- endif -%}
+{% endmacro %}
+
 {% macro get_incremental_replace_differing_sql(arguments) %}
     {#-
         The incremental strategy of small models that are computed whole: the rows that
@@ -7,6 +33,9 @@
     {%- set target_relation = arguments['target_relation'] -%}
     {%- set temp_relation = arguments['temp_relation'] -%}
     {%- set columns = arguments['dest_columns'] | map(attribute='quoted') | list -%}
+    {%- if graph.get('unchanged', {}).get(model.name) %}
+    select 1 from {{ target_relation }} where false;
+    {%- else %}
     analyze {{ temp_relation }};
     lock table {{ target_relation }} in share row exclusive mode;
     delete from {{ target_relation }} as existing
@@ -28,6 +57,7 @@
             from {{ target_relation }} as existing
             where {{ same_key('existing', 'built', arguments['unique_key']) }}
         );
+    {%- endif %}
 {% endmacro %}
 
 {% macro same_key(left, right, columns) %}

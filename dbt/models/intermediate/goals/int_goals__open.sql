@@ -3,6 +3,8 @@
     incremental_strategy='replace_differing',
     unique_key=['student_id', 'goal_key', 'valid_from'],
     on_schema_change='fail',
+    pre_hook="{{ begin_whole_build() }}",
+    post_hook="{{ end_whole_build() }}",
     indexes=[{'columns': ['student_id']}]
 ) }}
 

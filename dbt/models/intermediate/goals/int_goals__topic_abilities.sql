@@ -3,8 +3,15 @@
     incremental_strategy='replace_differing',
     unique_key=['topic_ability_id', 'valid_from'],
     on_schema_change='fail',
+    pre_hook="{{ begin_whole_build([
+        'int_goals__open', 'stg_irt__abilities', 'int_runs__in_force'
+    ]) }}",
+    post_hook="{{ end_whole_build() }}",
     indexes=[{'columns': ['student_id', 'topic_id']}]
 ) }}
+
+{#- Topics are scored with the ability that they belong to, in one transaction, and
+    never change: a tenth of the rows tells whether there are other ones. -#}
 
 with goal_topics as (
     select distinct
@@ -14,24 +21,44 @@ with goal_topics as (
     where int_goals__open.topic_id is not null
 ),
 
+-- Looked up topic by topic: the goals are few, and the abilities the largest table.
+scorings as (
+    select found.*
+    from goal_topics
+    cross join
+        lateral (
+            select
+                stg_irt__topic_abilities.topic_ability_id,
+                stg_irt__topic_abilities.student_id,
+                stg_irt__topic_abilities.topic_id,
+                stg_irt__topic_abilities.run_id,
+                stg_irt__topic_abilities.theta,
+                stg_irt__topic_abilities.standard_error,
+                stg_irt__topic_abilities.effective_at,
+                stg_irt__topic_abilities.effective_date
+            from {{ ref('stg_irt__topic_abilities') }} as stg_irt__topic_abilities
+            where
+                stg_irt__topic_abilities.student_id = goal_topics.student_id
+                and stg_irt__topic_abilities.topic_id = goal_topics.topic_id
+            -- Keeps PostgreSQL from reading all of them at once.
+            offset 0
+        ) as found
+),
+
 topic_abilities as (
     select
-        stg_irt__topic_abilities.topic_ability_id,
-        stg_irt__topic_abilities.student_id,
-        stg_irt__topic_abilities.topic_id,
-        stg_irt__topic_abilities.run_id,
-        stg_irt__topic_abilities.theta,
-        stg_irt__topic_abilities.standard_error,
-        stg_irt__topic_abilities.effective_date,
+        scorings.topic_ability_id,
+        scorings.student_id,
+        scorings.topic_id,
+        scorings.run_id,
+        scorings.theta,
+        scorings.standard_error,
+        scorings.effective_date,
         {{ next_effective_date(
-            'stg_irt__topic_abilities', ['student_id', 'topic_id', 'run_id'],
+            'scorings', ['student_id', 'topic_id', 'run_id'],
             'topic_ability_id'
         ) }} as next_effective_date
-    from {{ ref('stg_irt__topic_abilities') }} as stg_irt__topic_abilities
-    inner join goal_topics
-        on
-            stg_irt__topic_abilities.student_id = goal_topics.student_id
-            and stg_irt__topic_abilities.topic_id = goal_topics.topic_id
+    from scorings
 ),
 
 runs as (
