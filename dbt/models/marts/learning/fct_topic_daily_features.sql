@@ -38,7 +38,7 @@
 {%- set short = days_setting('short_window_days') -%}
 {%- set long = days_setting('long_window_days') -%}
 {%- set days_read_before = [2 * short, long] | max - 1 -%}
-{#- Before the first day of a student, an estimate this old counts on no day that is read. -#}
+{#- An estimate older than this counts on no day that is read. -#}
 {%- set estimates_read_before = days_setting('ability_lookback_days') + short -%}
 {%- set first_new_date = add_days(previous_as_of_date(), 1) -%}
 
@@ -231,8 +231,8 @@ built_topics as (
 ),
 
 {% endif -%}
--- The topics of these abilities lie together; looking for all that still count, for some
--- students only, would read every one of them.
+-- The topics of these abilities lie together; looking for all that still count, for
+-- some students only, would read every one of them.
 topic_abilities as (
     {% if is_incremental() -%}
     select topic_scorings.*

@@ -65,8 +65,8 @@ spine as (
     where {{ is_as_of('days.as_of') }}
 ),
 
--- Predictions count under the first as_of on or after the day on which they are resolved,
--- and everything older under the first as_of that is built.
+-- Predictions count under the first as_of on or after the day on which they are
+-- resolved, and everything older under the first as_of that is built.
 predictions as (
     select
         resolved.prediction,
@@ -104,37 +104,28 @@ steps as (
     )
 ),
 
--- As of one day after the other: predictions are sorted once, and counted through for each.
+-- Predictions are sorted once, and counted through for each day: those of one value,
+-- made on any cut-off, are what a rank needs.
 rank_sums as (
     select
         spine.prediction,
         spine.as_of,
-        ranks.outcome_rank_sum
+        sum(pooled.outcome_count * pooled.double_rank) / 2 as outcome_rank_sum
     from spine
     cross join
         lateral (
-            select sum(ranked.outcome_count * ranked.double_rank) / 2
-                as outcome_rank_sum
-            from (
-                select
-                    pooled.outcome_count,
-                    -- Twice the mean rank of the ties is a whole number.
-                    2 * sum(pooled.prediction_count) over (order by pooled.trillionths)
-                    - pooled.prediction_count + 1 as double_rank
-                from (
-                    -- Predictions of one value, made on any cut-off.
-                    select
-                        predictions.trillionths,
-                        count(*) as prediction_count,
-                        sum(predictions.outcome) as outcome_count
-                    from predictions
-                    where
-                        predictions.prediction = spine.prediction
-                        and predictions.as_of <= spine.as_of
-                    group by predictions.trillionths
-                ) as pooled
-            ) as ranked
-        ) as ranks
+            select
+                sum(predictions.outcome) as outcome_count,
+                -- Twice the mean rank of the ties is a whole number.
+                2 * sum(count(*)) over (order by predictions.trillionths)
+                - count(*) + 1 as double_rank
+            from predictions
+            where
+                predictions.prediction = spine.prediction
+                and predictions.as_of <= spine.as_of
+            group by predictions.trillionths
+        ) as pooled
+    group by spine.prediction, spine.as_of
 ),
 
 totals as (
