@@ -103,7 +103,7 @@ def test_a_delivery_during_a_build_is_of_the_next_one(built: Database, run_dbt: 
 def test_a_build_that_waited_for_one_that_went_back_is_refused(
     built: Database, run_dbt: DbtRunner
 ) -> None:
-    selection = ("--select", "int_item_days__summarized+", "int_inputs__session_days")
+    selection = ("--select", "int_item_days__summarized+", "int_inputs__attempts")
     run_dbt("run", *selection, database=built, vars=VARS)
     with psycopg.connect(built.url) as other:
         other.execute("lock table analytics_state.fct_item_statistics in share row exclusive mode")

@@ -84,3 +84,23 @@ def test_the_current_day_is_replaced_sundays_stay_and_late_sessions_count(
     refreshed = life.build(as_of_date, "--full-refresh")
     assert differences(after_arrivals, refreshed, KEY) == []
     assert len(after_arrivals) == len(refreshed) > 100
+
+
+@pytest.mark.drill
+def test_item_days_are_added_up_anew_when_nobody_knows_what_to_take_back(
+    warehouse: Database, run_dbt: DbtRunner
+) -> None:
+    life = Life(School.random(15, students=3), warehouse, run_dbt)
+    life.build(WEDNESDAY)
+    for key in sorted(life.school.sessions)[:5]:
+        life.school.sessions[key].attempts = life.school.sessions[key].attempts[1:]
+    with psycopg.connect(warehouse.url) as connection:
+        write_exam(connection, life.school)
+    run_dbt("run", "--select", "fct_attempts", database=warehouse, vars={"as_of_date": WEDNESDAY})
+    with psycopg.connect(warehouse.url) as connection:
+        forgotten = connection.execute(
+            "delete from analytics_state.fct_attempts__superseded where session_id ="
+            " (select min(session_id) from analytics_state.fct_attempts__superseded)"
+        )
+        assert forgotten.rowcount > 0
+    assert differences(life.build(WEDNESDAY), life.expected(WEDNESDAY), KEY) == []

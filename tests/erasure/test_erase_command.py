@@ -43,7 +43,8 @@ create table analytics_state.int_item_days__summarized (
     input text, input_key text, version text, student_id text, from_date date
 );
 create table analytics_state.fct_attempts__revisions (key text, revision bigint);
-create table analytics_state.fct_attempts__replaced (session_id text, student_id text)
+create table analytics_state.fct_attempts__replaced (session_id text, student_id text);
+create table analytics_state.fct_attempts__superseded (revision bigint, session_id text)
 """
 ROWS = """
 insert into analytics.fct_attempts values (%(session)s, %(id)s);
@@ -54,9 +55,10 @@ insert into analytics.dim_students values (%(id)s, 'class-' || %(id)s, 'north');
 insert into analytics_state.fct_attempts values
     ('int_inputs__deliveries', %(session)s, '1', %(id)s, null);
 insert into analytics_state.int_item_days__summarized values
-    ('int_inputs__session_days', %(session)s || ' 2026-05-01', '1', null, '2026-05-01');
+    ('int_inputs__attempts', %(session)s, '1', null, null);
 insert into analytics_state.fct_attempts__revisions values (%(session)s, 7);
 insert into analytics_state.fct_attempts__replaced values (%(session)s, %(id)s);
+insert into analytics_state.fct_attempts__superseded values (7, %(session)s);
 insert into irt.mirt_fit_meta (run_id, model, engine, status)
     values ('r', '2PL', 'native', 'accepted') on conflict do nothing;
 insert into irt.mirt_ability
@@ -141,7 +143,7 @@ def test_one_student_goes_and_the_other_stays_whole(
     before = _rows(school)
     done = erase(school, tmp_path, GONE, "--reason", "asked for by the parents")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("1 students erased: 15 rows, 2 reports, 1 cohort reports")
+    assert done.stdout.startswith("1 students erased: 16 rows, 2 reports, 1 cohort reports")
     assert tables_with(school.url, GONE) == []
     assert tables_with(school.url, "session-1") == []
     assert files_with(tmp_path, GONE) == []
@@ -149,15 +151,15 @@ def test_one_student_goes_and_the_other_stays_whole(
     assert len(files_with(tmp_path, STAYS)) == 3
     with psycopg.connect(school.url) as connection:
         consumed = connection.execute(
-            "select input_key like 'erased %', from_date::text"
+            "select input_key like 'erased %', version"
             " from analytics_state.int_item_days__summarized order by 1"
         ).fetchall()
         ledger = connection.execute(
             "select status, details ->> 'students', details ->> 'objects'"
             " from ops.pipeline_runs where step = 'erase'"
         ).fetchall()
-    # The day is still known to have changed, and no longer by whom.
-    assert consumed == [(False, "2026-05-01"), (True, "2026-05-01")]
+    # It is still known that somebody was added up, and no longer who.
+    assert consumed == [(False, "1"), (True, "")]
     assert ledger == [("succeeded", "1", "2")]
 
 

@@ -36,9 +36,12 @@ def mart_places(connection: Connection) -> list[Place]:
     return [place for place in _tables(connection, _MARTS) if place.student or place.session]
 
 
-def replaced_places(connection: Connection) -> list[Place]:
-    """Return the copies that builds keep for the tests of a night."""
-    found = _tables(connection, "nspname = 'analytics_state' and relname like '%\\_\\_replaced'")
+def kept_places(connection: Connection) -> list[Place]:
+    """Return the copies of rows that builds keep: for a night's tests, and to take them back."""
+    found = _tables(
+        connection,
+        "nspname = 'analytics_state' and relname similar to '%\\_\\_(replaced|superseded)'",
+    )
     return [place for place in found if place.student or place.session]
 
 

@@ -2,7 +2,7 @@
 
 What dbt has consumed is not simply deleted. Of a model with students the rows and the record of
 what they were built from go together, as if the student had never been. A model of aggregates
-has to find out that days changed: there the record stays, under a key that says nothing.
+has to find out that something is gone: there the record stays, under a key that says nothing.
 """
 
 import json
@@ -77,7 +77,7 @@ def erase_from_marts(connection: Connection, students: Sequence[str]) -> Counter
     places = catalogue.mart_places(connection)
     sessions = _sessions(connection, places, consumed, students)
     removed = _delete(connection, places, students, sessions)
-    removed += _delete(connection, catalogue.replaced_places(connection), students, sessions)
+    removed += _delete(connection, catalogue.kept_places(connection), students, sessions)
     keys = {"students": list(students), "sessions": sessions}
     for table in catalogue.revision_tables(connection):
         statement = f"delete from {table} where key = any(:sessions)"  # noqa: S608 - our tables
@@ -215,14 +215,7 @@ def _make_nameless(table: str) -> str:
     return f"""
         update {table} as consumed
         set input_key = 'erased ' || gen_random_uuid(), version = ''
-        where
-            exists (
-                select 1
-                from unnest(cast(:sessions as text[])) as sessions (session_id)
-                where
-                    consumed.input_key = sessions.session_id
-                    or consumed.input_key = sessions.session_id || ' ' || consumed.from_date
-            )
+        where consumed.input_key = any(:sessions)
     """  # noqa: S608 - from the catalogue
 
 

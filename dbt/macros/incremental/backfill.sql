@@ -110,7 +110,7 @@
     ) as students
 {% endmacro %}
 
-{% macro backfilled_days(range) %}
+{% macro backfilled_item_days(range) %}
     select
         cast(days.value as text) as input_key,
         cast(null as text) as student_id,

@@ -119,6 +119,9 @@
     {% if meta.get('revisions') and is_full %}
     truncate {{ revisions_relation() }};
     {% endif %}
+    {% if meta.get('superseded_columns') and is_full %}
+    delete from {{ superseded_relation() }};
+    {% endif %}
 {% endmacro %}
 
 {% macro consume_everything_sql(relations) %}

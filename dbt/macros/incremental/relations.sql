@@ -41,6 +41,9 @@
         );
         {%- endif %}
         {%- endfor %}
+        {%- for node in graph.nodes.values() if (node.config.get('meta') or {}).get('superseded_columns') %}
+        {{- create_superseded_sql(node) }}
+        {%- endfor %}
     {%- endif -%}
 {% endmacro %}
 

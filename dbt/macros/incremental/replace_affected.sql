@@ -10,13 +10,19 @@
     {#- What a model chose for its own query says nothing of the deletes by key. -#}
     {{ allow_nested_loops() }};
     analyze {{ temp_relation }};
+    {% if meta.get('superseded_columns') %}
+    {{ keep_superseded_sql(target_relation, temp_relation) }}
+    {% endif %}
     {% if meta.get('date_column') %}
     {{ delete_affected_days_sql(target_relation, meta) }}
     {% else %}
-    {%- set key_column = meta.get('key_column', 'session_id') %}
+    {%- set key_columns = meta.get('key_columns', ['session_id']) %}
     delete from {{ target_relation }} as existing
     using {{ affected() }} as affected
-    where existing.{{ key_column }} = affected.{{ key_column }};
+    where
+        {% for column in key_columns -%}
+        existing.{{ column }} = affected.{{ column }}{{ ' and ' if not loop.last }}
+        {%- endfor %};
     {% endif %}
     delete from {{ target_relation }} as existing
     using {{ temp_relation }} as built

@@ -7,7 +7,7 @@
     post_hook="{{ end_build() }}",
     meta={
         'affected': 'students',
-        'key_column': 'student_id',
+        'key_columns': ['student_id'],
         'settings': [
             'short_window_days', 'long_window_days', 'churn_window_days',
             'population_window_days',

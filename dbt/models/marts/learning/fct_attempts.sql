@@ -8,6 +8,10 @@
     meta={
         'affected': 'attempt_sessions',
         'revisions': true,
+        'superseded_columns': [
+            'session_id', 'item_id', 'attempt_date', 'is_first_graded', 'is_correct',
+            'response_time_ms', 'user_answer',
+        ],
         'settings': [
             'response_time_max_seconds', 'hint_count_max', 'answered_at_tolerance_days'
         ],

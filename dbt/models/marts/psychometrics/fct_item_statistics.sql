@@ -101,9 +101,7 @@ steps as (
         sum(item_days_in_scope.pair_correct_count) as pair_correct_count,
         sum(item_days_in_scope.other_share_sum) as other_share_sum,
         sum(item_days_in_scope.other_share_square_sum) as other_share_square_sum,
-        sum(item_days_in_scope.correct_other_share_sum) as correct_other_share_sum,
-        min(item_days_in_scope.lowest_other_share) as lowest_other_share,
-        max(item_days_in_scope.highest_other_share) as highest_other_share
+        sum(item_days_in_scope.correct_other_share_sum) as correct_other_share_sum
     from item_days_in_scope
     group by item_days_in_scope.item_id, item_days_in_scope.as_of
 ),
@@ -119,9 +117,7 @@ totals as (
         sum(steps.pair_correct_count) over so_far as pair_correct_count,
         sum(steps.other_share_sum) over so_far as other_share_sum,
         sum(steps.other_share_square_sum) over so_far as other_share_square_sum,
-        sum(steps.correct_other_share_sum) over so_far as correct_other_share_sum,
-        min(steps.lowest_other_share) over so_far as lowest_other_share,
-        max(steps.highest_other_share) over so_far as highest_other_share
+        sum(steps.correct_other_share_sum) over so_far as correct_other_share_sum
     from spine
     left join steps
         on
@@ -226,7 +222,9 @@ statistics as (
             when
                 totals.pair_correct_count > 0
                 and totals.pair_correct_count < totals.pair_count
-                and totals.lowest_other_share < totals.highest_other_share
+                -- Decimals: of equal shares it is 0 exactly.
+                and totals.pair_count * totals.other_share_square_sum
+                > totals.other_share_sum * totals.other_share_sum
                 then
                     cast(
                         totals.pair_count * totals.correct_other_share_sum
