@@ -106,8 +106,10 @@ def _run(connection: Connection, statements: str) -> None:
 
 
 def build(engine: Engine, as_of: date | None = None) -> None:
-    """Rebuild the marts, and say as of which day."""
-    with engine.begin() as connection:
+    """Rebuild the marts as of one moment, and say as of which day."""
+    # Else a result delivered between two statements would be in one mart and not in another.
+    of_one_moment = engine.execution_options(isolation_level="REPEATABLE READ")
+    with of_one_moment.begin() as connection:
         _run(connection, _MARTS)
         connection.execute(
             sa.text(
