@@ -28,7 +28,7 @@ def test_absent_tables_cost_a_feature_and_never_a_build(
         "stg_exam__student_profiles",
         "stg_exam__classrooms",
         "stg_exam__classroom_students",
-        "dim_items",
+        "+dim_items",
         "+int_goals__versioned",
         database=database,
         vars={"as_of_date": "2026-05-10"},

@@ -40,12 +40,16 @@
 {%- endmacro %}
 
 
-{# Condition that a value is among those of a query, which is run first: unlike a join, it
-   reaches an index inside of a view that is not dissolved. #}
-{% macro is_among(value, query) %}
-    {{- return(adapter.dispatch('is_among')(value, query)) -}}
+{# Condition that an id of a source is among those of a relation, whose column has the same
+   name. They are read first: unlike a join, this reaches an index inside of a view that is
+   not dissolved. #}
+{% macro is_among(id, relation) %}
+    {{- return(adapter.dispatch('is_among')(id, relation)) -}}
 {% endmacro %}
 
-{% macro postgres__is_among(value, query) %}
-    {{- return(value ~ ' = any(array(' ~ query ~ '))') -}}
+{# Stored ids collate as "C", which would prevail over the source's, and then its index
+   could not be used. #}
+{% macro postgres__is_among(id, relation) %}
+    {%- set ids = 'array(select ' ~ id ~ ' from ' ~ relation ~ ')' -%}
+    {{- return(id ~ ' = any(cast(' ~ ids ~ ' as text[]) collate "default")') -}}
 {% endmacro %}

@@ -63,7 +63,8 @@ delivered as (
     inner join consumed
         on
             deliveries.input_key = consumed.input_key
-            and deliveries.version = consumed.version
+            -- Of a second equality the planner would expect one row, and nest loops.
+            and (deliveries.version = consumed.version) is true
 
 ),
 

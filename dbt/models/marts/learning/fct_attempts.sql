@@ -39,6 +39,9 @@ affected_sessions as (
 session_questions as (
 
     select * from {{ ref('stg_exam__session_questions') }}
+    {% if is_incremental() %}
+    where {{ is_among('session_id', 'affected_sessions') }}
+    {% endif %}
 
 ),
 
@@ -67,11 +70,6 @@ delivered as (
     from session_questions
     where
         session_questions.rejection_reason is null
-        {% if is_incremental() %}
-        and {{ is_among(
-            'session_questions.session_id', 'select session_id from affected_sessions'
-        ) }}
-        {% endif %}
 
 ),
 

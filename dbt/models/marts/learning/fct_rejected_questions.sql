@@ -24,6 +24,9 @@ affected_sessions as (
 session_questions as (
 
     select * from {{ ref('stg_exam__session_questions') }}
+    {% if is_incremental() %}
+    where {{ is_among('session_id', 'affected_sessions') }}
+    {% endif %}
 
 ),
 
@@ -39,11 +42,6 @@ rejected_questions as (
     from session_questions
     where
         session_questions.rejection_reason is not null
-        {% if is_incremental() %}
-        and {{ is_among(
-            'session_questions.session_id', 'select session_id from affected_sessions'
-        ) }}
-        {% endif %}
 
 )
 
