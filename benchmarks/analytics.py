@@ -36,13 +36,14 @@ from benchmarks.duckdb_history import history_seconds
 from benchmarks.machine import ServerUse, describe_machine
 from benchmarks.per_student import student_by_student
 from warehouse.database import create_engine
+from warehouse.dbt_step import WITHOUT_UNIT_TESTS, WITHOUT_WEEKLY_TESTS
 from warehouse.schema import migrate
 from warehouse.server import LocalServer
 
 PARSED = ("fct_attempts", "fct_rejected_questions")
 ACTIVITY, KPIS = "int_activity__windowed", "fct_student_daily_kpis"
 KPI_HISTORY = (ACTIVITY, "int_inputs__activity", KPIS)
-BUILD = ("build", "--exclude-resource-type", "unit_test")
+BUILD = ("build", *WITHOUT_UNIT_TESTS, *WITHOUT_WEEKLY_TESTS)
 FULL = ("build", "--full-refresh", "--exclude-resource-type", "unit_test", "test")
 SLOWEST = 8
 REPEATS = 3
