@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -9,7 +10,7 @@ import pytest
 
 from tests.conftest import Database, DatabaseFactory
 from tests.dbt.deliveries import SELECT_FACTS, answer, deliver, visit
-from tests.dbt_runner import DbtRunner
+from tests.dbt_runner import DbtFailedError, DbtRunner
 
 SQL_ID = "'; drop table exam.exam_results; --"
 EMOJI = "🧮 수학"
@@ -222,6 +223,27 @@ def test_nothing_delivered_is_lost(built: Database, run_dbt: DbtRunner) -> None:
     run_dbt("test", "--select", "delivered_questions_are_all_accounted_for", database=built)
     (count,) = rows(built, "select count(*) from analytics.fct_attempts")[0]
     assert count == len(ACCEPTED) + len(ANSWERED) + 1
+
+
+@pytest.mark.drill
+def test_a_delivery_that_one_of_both_marts_has_not_read_is_no_loss(
+    new_warehouse: Callable[[], Database], run_dbt: DbtRunner
+) -> None:
+    database = new_warehouse()
+    test = ("test", "--select", "delivered_questions_are_all_accounted_for")
+    with psycopg.connect(database.url) as connection:
+        deliver(connection, "again", {"questions": [answer("q1")]})
+    run_dbt("run", *SELECT_FACTS, database=database)
+    with psycopg.connect(database.url) as connection:
+        deliver(connection, "again", {"questions": [answer("q1"), 5]}, updated_at="2026-05-05")
+    # Steps of the schedule build either alone.
+    run_dbt("run", "--select", "+fct_attempts", database=database)
+    run_dbt(*test, database=database)
+    run_dbt("run", *SELECT_FACTS, database=database)
+    with psycopg.connect(database.url) as connection:
+        connection.execute("delete from analytics.fct_rejected_questions")
+    with pytest.raises(DbtFailedError, match="accounted_for"):
+        run_dbt(*test, database=database)
 
 
 def test_a_result_that_is_not_ready_delivers_nothing_yet(built: Database) -> None:

@@ -4,8 +4,8 @@
 -- It matters whenever the parser or the incremental build changes.
 -- To resolve, look up the session in stg_exam__session_questions; if the marts are
 -- behind the view, build them, and if that does not help, with --full-refresh.
--- An error, because every count and KPI rests on it. Deliveries that arrived after the
--- build are left out by their row version.
+-- An error, because every count and KPI rests on it. Deliveries that arrived after
+-- either mart was built are left out by their row version.
 
 with
 
@@ -17,10 +17,18 @@ results as (
 
 ),
 
-consumed as (
+consumed_for_attempts as (
 
     select consumed.*
     from {{ consumed_relation('fct_attempts') }} as consumed
+    where consumed.input = 'int_inputs__deliveries'
+
+),
+
+consumed_for_rejected_questions as (
+
+    select consumed.*
+    from {{ consumed_relation('fct_rejected_questions') }} as consumed
     where consumed.input = 'int_inputs__deliveries'
 
 ),
@@ -60,11 +68,15 @@ delivered as (
     from results
     inner join deliveries
         on results.session_id = deliveries.input_key
-    inner join consumed
+    -- Of a second equality the planner would expect one row, and nest loops.
+    inner join consumed_for_attempts
         on
-            deliveries.input_key = consumed.input_key
-            -- Of a second equality the planner would expect one row, and nest loops.
-            and (deliveries.version = consumed.version) is true
+            deliveries.input_key = consumed_for_attempts.input_key
+            and (deliveries.version = consumed_for_attempts.version) is true
+    inner join consumed_for_rejected_questions
+        on
+            deliveries.input_key = consumed_for_rejected_questions.input_key
+            and (deliveries.version = consumed_for_rejected_questions.version) is true
 
 ),
 
