@@ -100,7 +100,7 @@ dbt-backfill: up ## build the days FROM..TO anew; run again, it goes on where it
 		--vars "{test_scope: all, backfill: true, backfill_from: '$(FROM)', backfill_to: '$(TO)'}"
 
 .PHONY: dbt-test
-dbt-test: up ## every data test on every row, where a night tests what it wrote (weekly)
+dbt-test: up ## every data test on every row, where a night tests what it wrote
 	@$(DBT_STEP) -- test
 
 .PHONY: dbt-freshness

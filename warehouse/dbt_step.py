@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 
 from warehouse.ledger import step
 from warehouse.overview import last_complete_day
-from warehouse.schedule import DBT_LOCK, dbt_selection
+from warehouse.schedule import DBT_LOCK, dbt_arguments
 from warehouse.steps import run_dbt
 
 # Tests that compile SQL from literals belong to `make test`, not to a night.
@@ -38,7 +38,7 @@ def run_dbt_step(
 
     Raises LockHeldError and CommandFailedError.
     """
-    given = tuple(arguments) or ("build", "--select", *dbt_selection(name))
+    given = tuple(arguments) or dbt_arguments(name)
     verb, rest = given[0], given[1:]
     is_building = verb in _BUILDING
 

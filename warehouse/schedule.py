@@ -19,13 +19,16 @@ DBT_LOCK = "dbt"
 
 @dataclass(frozen=True)
 class Step:
-    """One command of a job: the name of its row in the ledger, its image, its arguments."""
+    """One command of a job: the name of its row in the ledger, its image, its arguments.
+
+    `dbt` is what dbt is told, in a step that runs dbt.
+    """
 
     name: str
     image: str
     module: str
     arguments: tuple[str, ...]
-    selection: tuple[str, ...] = ()
+    dbt: tuple[str, ...] = ()
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -59,8 +62,12 @@ class Job:
         object.__setattr__(self, "max_age", interval + self.deadline + timedelta(hours=1))
 
 
-def _dbt(name: str, *selection: str) -> Step:
-    return Step(name, "dbt", "warehouse", ("dbt", name), selection)
+def _dbt(name: str, *arguments: str) -> Step:
+    return Step(name, "dbt", "warehouse", ("dbt", name), arguments)
+
+
+def _build(name: str, *selection: str) -> Step:
+    return _dbt(name, "build", "--select", *selection)
 
 
 JOBS = (
@@ -68,7 +75,7 @@ JOBS = (
         name="compute-daily-kpis",
         cron="10 2 * * *",
         steps=(
-            _dbt(
+            _build(
                 "compute-daily-kpis",
                 "+fct_student_daily_kpis",
                 "+fct_goal_probability",
@@ -84,7 +91,7 @@ JOBS = (
         name="aggregate-features-daily",
         cron="25 2 * * *",
         steps=(
-            _dbt(
+            _build(
                 "aggregate-features-daily",
                 "+features_topic_daily",
                 "+fct_item_statistics",
@@ -97,17 +104,23 @@ JOBS = (
         name="calibrate-irt-weekly",
         cron="10 3 * * 0",
         steps=(
-            _dbt(
+            _build(
                 "prepare-calibration",
                 "+fct_item_responses",
                 "+fct_sessions",
                 "+dim_items",
                 "+dim_students",
-                # What the step after the calibration reads and does not build.
+                # What the last step reads and does not build.
                 "@source:irt",
+                # What is tested beside that.
+                "+fct_rejected_questions",
+                "+attempt",
             ),
+            # Every row, where a night tests what it wrote: what is published stays published,
+            # so that nothing is calibrated from data that fail a test.
+            _dbt("test-weekly", "test"),
             Step("irt-calibrate", "irt", "irt_service", ("calibrate",)),
-            _dbt("apply-calibration", "source:irt+"),
+            _build("apply-calibration", "source:irt+"),
         ),
         deadline=timedelta(hours=4),
     ),
@@ -115,7 +128,7 @@ JOBS = (
         name="generate-weekly-report",
         cron="0 4 * * 1",
         steps=(
-            _dbt(
+            _build(
                 "prepare-reports",
                 "+weekly_kpi",
                 "+fct_inactivity_daily",
@@ -133,7 +146,7 @@ JOBS = (
         name="detect-inactivity",
         cron="0 5 * * *",
         steps=(
-            _dbt(
+            _build(
                 "detect-inactivity",
                 "+fct_inactivity_daily",
                 "+fct_inactivity_transitions",
@@ -144,15 +157,15 @@ JOBS = (
 )
 
 
-def dbt_selection(step_name: str) -> tuple[str, ...]:
-    """Return what `dbt build --select` takes in this step.
+def dbt_arguments(step_name: str) -> tuple[str, ...]:
+    """Return what dbt is told in this step: `build --select MODEL …`, or `test`.
 
     Raises UsageError when the schedule has no such dbt step.
     """
-    selections = {step.name: step.selection for job in JOBS for step in job.steps if step.selection}
-    if step_name not in selections:
+    told = {step.name: step.dbt for job in JOBS for step in job.steps if step.dbt}
+    if step_name not in told:
         raise UsageError(
-            f"{step_name!r} is no dbt step of the schedule: {', '.join(selections)}; or say what "
+            f"{step_name!r} is no dbt step of the schedule: {', '.join(told)}; or say what "
             "to run: python -m warehouse dbt NAME -- build --select MODEL"
         )
-    return selections[step_name]
+    return told[step_name]

@@ -17,7 +17,7 @@ from warehouse.schedule import JOBS, Job
 FAILED = ("failed", "killed")
 _JOB_OF = {step.name: job for job in JOBS for step in job.steps}
 _ORDER = {name: position for position, name in enumerate(_JOB_OF)}
-_DBT_STEPS = [step.name for job in JOBS for step in job.steps if step.selection]
+_DBT_STEPS = [step.name for job in JOBS for step in job.steps if step.dbt]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from tests.warehouse.waiting import wait_until
 from warehouse.database import create_engine
 from warehouse.errors import ServerError
 from warehouse.ledger import INVOCATION_ENVIRONMENT
-from warehouse.schedule import dbt_selection
+from warehouse.schedule import dbt_arguments
 from warehouse.server import LocalServer
 from warehouse.status import StepStatus, read_status
 
@@ -94,7 +94,7 @@ class Night:
     def start(self, step: str = STEP, *, job: str = "") -> subprocess.Popen[str]:
         """Start a dbt step of the schedule, as a pod of the night's Job or another does."""
         # Without the tests, which take half of the time.
-        build = ("build", "--select", *dbt_selection(step), *WITHOUT_TESTS)
+        build = (*dbt_arguments(step), *WITHOUT_TESTS)
         return self.call(
             "warehouse",
             "dbt",

@@ -42,8 +42,8 @@ def test_a_pod_takes_the_steps_in_their_order(overlay: str, job: Job) -> None:
         image = container["image"].rpartition(":")[0].rpartition("/")[2]
         assert image == step.image
         command = [step.module, *step.arguments]
-        if step.selection:
-            command += ["--", "build", "--select", *step.selection]
+        if step.dbt:
+            command += ["--", *step.dbt]
             assert container["args"] == command
         else:
             assert container["args"][: len(command)] == command

@@ -115,11 +115,11 @@ def test_failures_are_named_and_each_node_has_its_row(
     }
 
 
-def test_weekly_tests_are_left_to_a_run_of_tests(project: Path, database: Database) -> None:
+def test_weekly_tests_are_left_to_the_weekly_step(project: Path, database: Database) -> None:
     (project / "models" / "tests.yml").write_text(TESTS)
-    only = ["--select", "good", "--exclude", "scope_is_empty"]
-    assert main(["dbt", "night", "--", "build", *only]) == 0
-    assert main(["dbt", "week", "--", "test", *only]) == 0
+    assert main(["dbt", "night", "--", "build", "--exclude", "scope_is_empty"]) == 0
+    assert main(["dbt", "test-weekly"]) == 1
+    assert "test.small.scope_is_empty" in _runs(database)[-1]["error"]
     with database.engine.connect() as connection:
         nodes = connection.execute(
             sa.text(
@@ -129,7 +129,7 @@ def test_weekly_tests_are_left_to_a_run_of_tests(project: Path, database: Databa
         ).all()
     assert dict(map(tuple, nodes)) == {
         "night": ["good", "day_is_there"],
-        "week": ["day_is_there", "scope_is_there"],
+        "test-weekly": ["day_is_there", "scope_is_empty", "scope_is_there"],
     }
 
 
