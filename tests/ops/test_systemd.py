@@ -9,14 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.ops.units import CHECKOUT, FOLDER, chain, read_unit
+from tests.ops.manifests import of_kind
+from tests.ops.units import CHECKOUT, FOLDER, Unit, chain, read_unit
 from warehouse.schedule import JOBS, Job
 
 PYTHON = f"{CHECKOUT}/.venv/bin/python"
 LOGINS = {"dbt": "dbt", "irt": "irt", "report": "reports"}
 DAYS = {"*": "", "0": "Sun ", "1": "Mon "}
+# Where the CronJob has another name than the timer.
+CRONJOBS = {"seedtest-retain.timer": "retain-weekly"}
 ANALYZE = shutil.which("systemd-analyze")
 needs_systemd = pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
+
+
+def _started(timer: Unit) -> str:
+    """The unit that a timer starts: by default the one of its own name."""
+    (unit,) = timer.all("Timer", "Unit") or [timer.name.replace(".timer", ".service")]
+    return unit
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
@@ -36,12 +45,42 @@ def test_a_timer_runs_the_steps_of_its_job_in_order(job: Job) -> None:
         assert unit.all("Unit", "After") == unit.requires
 
 
+def test_a_job_of_one_unit_is_tried_again_as_often_as_on_a_cluster() -> None:
+    cronjobs = of_kind("production", "CronJob")
+    timers = [read_unit(path.name) for path in sorted(FOLDER.glob("*.timer"))]
+    tried_again = 0
+    for timer in timers:
+        units = chain(_started(timer))
+        if len(units) > 1:
+            # Those after a unit that fails fail with it, even if it is tried again.
+            assert [one.all("Service", "Restart") for one in units] == [[]] * len(units)
+            continue
+        (unit,) = units
+        job = cronjobs[CRONJOBS.get(timer.name, timer.name.removesuffix(".timer")[9:])]
+        tries = job["spec"]["jobTemplate"]["spec"]["backoffLimit"] + 1
+        assert unit.one("Service", "Restart") == "on-failure"
+        assert unit.one("Service", "RestartPreventExitStatus") == "2"
+        assert unit.one("Unit", "StartLimitBurst") == str(tries)
+        pause, deadline, interval = (
+            int(unit.one(section, name))
+            for section, name in (
+                ("Service", "RestartSec"),
+                ("Service", "TimeoutStartSec"),
+                ("Unit", "StartLimitIntervalSec"),
+            )
+        )
+        # All tries count, and none of the day before does.
+        assert tries * (deadline + pause) < interval < 24 * 60 * 60
+        tried_again += 1
+    assert tried_again == 4
+
+
 def test_every_timer_is_of_the_schedule_and_waits_for_the_schema() -> None:
     timers = {path.stem for path in FOLDER.glob("*.timer")}
     assert timers == {f"seedtest-{job.name}" for job in JOBS} | {"seedtest-retain"}
     for name in sorted(timers):
-        started = read_unit(f"{name}.timer").all("Timer", "Unit") or [f"{name}.service"]
-        assert chain(started[0])[0].commands[0][1:4] == ["-m", "warehouse", "wait"]
+        first = chain(_started(read_unit(f"{name}.timer")))[0]
+        assert first.commands[0][1:4] == ["-m", "warehouse", "wait"]
 
 
 @needs_systemd
