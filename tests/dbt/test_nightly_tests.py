@@ -91,6 +91,46 @@ def test_a_value_that_cannot_be_is_refused_when_it_is_written(
         connection.execute(harm)
 
 
+@pytest.mark.parametrize(
+    ("relation", "column", "integrity_test"),
+    [
+        ("fct_sessions", "attempt_count", "sessions_add_up_to_their_attempts"),
+        ("fct_topic_daily_features", "graded_count", "topic_features_add_up_to_attempts"),
+        ("fct_student_daily_kpis", "attempt_count_recent", "daily_kpis_add_up_to_attempts"),
+    ],
+)
+def test_marts_that_do_not_add_up_are_found(
+    built: Database, run_dbt: DbtRunner, relation: str, column: str, integrity_test: str
+) -> None:
+    harm = (
+        f"update analytics.{relation} set {column} = {column} + %s where student_id = 'student-1'"  # noqa: S608 - ours
+    )
+    test = ("test", "--select", integrity_test)
+    run_dbt(*test, database=built, vars={"as_of_date": SECOND_NIGHT})
+    with psycopg.connect(built.url) as connection:
+        assert connection.execute(harm.encode(), (1,)).rowcount > 0
+    with pytest.raises(DbtFailedError, match=integrity_test):
+        run_dbt(*test, database=built, vars={"as_of_date": SECOND_NIGHT})
+    with psycopg.connect(built.url) as connection:
+        connection.execute(harm.encode(), (-1,))
+
+
+@pytest.mark.drill
+def test_what_arrives_after_a_build_is_no_failure_of_it(
+    built: Database, run_dbt: DbtRunner
+) -> None:
+    move = "update exam.exam_results set user_id = %s where user_id = %s"
+    models = ("fct_attempts", "fct_sessions")
+    tests = ("test", "--select", "sessions_add_up_to_their_attempts")
+    tests += ("topic_features_add_up_to_attempts", "daily_kpis_add_up_to_attempts")
+    for students in (("student-9", "student-2"), ("student-2", "student-9")):
+        with psycopg.connect(built.url) as connection:
+            assert connection.execute(move, students).rowcount > 0
+        for model in models:
+            run_dbt("run", "--select", model, database=built, vars=nightly(SECOND_NIGHT))
+            run_dbt(*tests, database=built, vars={"as_of_date": SECOND_NIGHT})
+
+
 def test_after_a_full_refresh_everything_is_tested(built: Database, run_dbt: DbtRunner) -> None:
     run_dbt(
         *BUILD,
