@@ -40,16 +40,25 @@
 {%- endmacro %}
 
 
-{# Condition that an id of a source is among those of a relation, whose column has the same
-   name. They are read first: unlike a join, this reaches an index inside of a view that is
-   not dissolved. #}
-{% macro is_among(id, relation) %}
-    {{- return(adapter.dispatch('is_among')(id, relation)) -}}
+{# Condition that an id is one of those that a query finds. They are read first: unlike a
+   join, this reaches an index, also one inside of a view that is not dissolved. Ids are
+   stored (`is_stored`), or a source's. #}
+{% macro is_one_of(id, query, is_stored=true) %}
+    {{- return(adapter.dispatch('is_one_of')(id, query, is_stored)) -}}
 {% endmacro %}
 
 {# Stored ids collate as "C", which would prevail over the source's, and then its index
    could not be used. #}
-{% macro postgres__is_among(id, relation) %}
-    {%- set ids = 'array(select ' ~ id ~ ' from ' ~ relation ~ ')' -%}
-    {{- return(id ~ ' = any(cast(' ~ ids ~ ' as text[]) collate "default")') -}}
+{% macro postgres__is_one_of(id, query, is_stored) %}
+    {%- set ids = 'array(' ~ query ~ ')' -%}
+    {%- if not is_stored -%}
+        {%- set ids = 'cast(' ~ ids ~ ' as text[]) collate "default"' -%}
+    {%- endif -%}
+    {{- return(id ~ ' = any(' ~ ids ~ ')') -}}
+{% endmacro %}
+
+
+{# The same, of an id of a source and a relation whose column has the same name. #}
+{% macro is_among(id, relation) %}
+    {{- return(is_one_of(id, 'select ' ~ id ~ ' from ' ~ relation, is_stored=false)) -}}
 {% endmacro %}

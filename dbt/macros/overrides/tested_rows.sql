@@ -74,7 +74,7 @@
     ) -}}
 {% endmacro %}
 
-{% macro is_session_to_test(session_id) %}
+{% macro is_session_to_test(session_id, is_stored=true) %}
     {#-
         Condition for tests that go session by session: in a night, the sessions of which
         attempts or rejects were written. Those that lost all they had are left to the week.
@@ -90,5 +90,5 @@
         {%- endif -%}
         {%- do selects.append('select replaced.session_id from ' ~ replaced ~ ' as replaced') -%}
     {%- endfor -%}
-    {{- return(session_id ~ ' in (' ~ selects | join(' union ') ~ ')') -}}
+    {{- return(is_one_of(session_id, selects | join(' union '), is_stored)) -}}
 {% endmacro %}

@@ -13,7 +13,7 @@ results as (
 
     select *
     from {{ ref('stg_exam__results') }}
-    where {{ is_session_to_test('session_id') }}
+    where {{ is_session_to_test('session_id', is_stored=false) }}
 
 ),
 
@@ -21,7 +21,9 @@ consumed_for_attempts as (
 
     select consumed.*
     from {{ consumed_relation('fct_attempts') }} as consumed
-    where consumed.input = 'int_inputs__deliveries'
+    where
+        consumed.input = 'int_inputs__deliveries'
+        and {{ is_session_to_test('consumed.input_key') }}
 
 ),
 
@@ -29,15 +31,16 @@ consumed_for_rejected_questions as (
 
     select consumed.*
     from {{ consumed_relation('fct_rejected_questions') }} as consumed
-    where consumed.input = 'int_inputs__deliveries'
+    where
+        consumed.input = 'int_inputs__deliveries'
+        and {{ is_session_to_test('consumed.input_key') }}
 
 ),
 
+-- All of them: no index leads to some.
 deliveries as (
 
-    select *
-    from {{ ref('int_inputs__deliveries') }}
-    where {{ is_session_to_test('input_key') }}
+    select * from {{ ref('int_inputs__deliveries') }}
 
 ),
 
@@ -57,64 +60,85 @@ rejected_questions as (
 
 ),
 
-delivered as (
+-- Stacked and added up, not joined: the planner takes deliveries of a version for
+-- one row, and would read everything once for each of them.
+stacked as (
 
     select
         results.session_id,
         case
             when results.is_ready then {{ delivered_count('results.result_json') }}
             else 0
-        end as delivered_count
-    from results
-    inner join deliveries
-        on results.session_id = deliveries.input_key
-    -- Of a second equality the planner would expect one row, and nest loops.
-    inner join consumed_for_attempts
-        on
-            deliveries.input_key = consumed_for_attempts.input_key
-            and (deliveries.version = consumed_for_attempts.version) is true
-    inner join consumed_for_rejected_questions
-        on
-            deliveries.input_key = consumed_for_rejected_questions.input_key
-            and (deliveries.version = consumed_for_rejected_questions.version) is true
-
-),
-
--- Stacked and added up, not joined: the planner takes deliveries for one row, and would
--- count everything stored once for each of them.
-question_counts as (
-
-    select
-        session_id,
-        delivered_count,
+        end as delivered_count,
         0 as stored_count,
-        true as is_delivered
-    from delivered
+        true as is_delivered,
+        cast(null as text) as version_now,
+        cast(null as text) as version_for_attempts,
+        cast(null as text) as version_for_rejected_questions
+    from results
     union all
     select
-        session_id,
+        deliveries.input_key as session_id,
+        0 as delivered_count,
+        0 as stored_count,
+        false as is_delivered,
+        deliveries.version as version_now,
+        null as version_for_attempts,
+        null as version_for_rejected_questions
+    from deliveries
+    union all
+    select
+        consumed_for_attempts.input_key as session_id,
+        0 as delivered_count,
+        0 as stored_count,
+        false as is_delivered,
+        null as version_now,
+        consumed_for_attempts.version as version_for_attempts,
+        null as version_for_rejected_questions
+    from consumed_for_attempts
+    union all
+    select
+        consumed_for_rejected_questions.input_key as session_id,
+        0 as delivered_count,
+        0 as stored_count,
+        false as is_delivered,
+        null as version_now,
+        null as version_for_attempts,
+        consumed_for_rejected_questions.version as version_for_rejected_questions
+    from consumed_for_rejected_questions
+    union all
+    select
+        attempts.session_id,
         0 as delivered_count,
         count(*) as stored_count,
-        false as is_delivered
+        false as is_delivered,
+        null as version_now,
+        null as version_for_attempts,
+        null as version_for_rejected_questions
     from attempts
-    group by session_id
+    group by attempts.session_id
     union all
     select
-        session_id,
+        rejected_questions.session_id,
         0 as delivered_count,
         count(*) as stored_count,
-        false as is_delivered
+        false as is_delivered,
+        null as version_now,
+        null as version_for_attempts,
+        null as version_for_rejected_questions
     from rejected_questions
-    group by session_id
+    group by rejected_questions.session_id
 
 )
 
 select
-    session_id,
-    sum(delivered_count) as delivered_count,
-    sum(stored_count) as stored_count
-from question_counts
-group by session_id
+    stacked.session_id,
+    sum(stacked.delivered_count) as delivered_count,
+    sum(stacked.stored_count) as stored_count
+from stacked
+group by stacked.session_id
 having
-    bool_or(is_delivered)
-    and sum(delivered_count) <> sum(stored_count)
+    bool_or(stacked.is_delivered)
+    and max(stacked.version_now) = max(stacked.version_for_attempts)
+    and max(stacked.version_now) = max(stacked.version_for_rejected_questions)
+    and sum(stacked.delivered_count) <> sum(stacked.stored_count)
