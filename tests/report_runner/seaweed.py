@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 ACCESS_KEY, SECRET_KEY = "reports", "a-secret-of-the-tests"
 BUCKET = "reports"
 _START_SECONDS = 60
+# The kernel (Linux's, where setpriv is) ends the server with whoever started it, even by a kill.
+_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
 
 
 class Seaweed:
@@ -61,6 +64,7 @@ class Seaweed:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
+                    *_WITH_PARENT,
                     Path(sys.executable).with_name("weed"),
                     "server",
                     f"-dir={self.folder}",
