@@ -25,6 +25,8 @@ from report_runner.text import clean_text, shorten
 # Line styles that stay apart in grey.
 _DASHES = ("", "7 4", "2 3", "9 3 2 3", "1 5")
 _MOST_TICKS = 6
+# The width of a mark's name with the space beside it, in ems, and what stands between two names.
+_MARK_EMS, _JOINT = 2.6, "\N{EN DASH}"
 # The least share of a shade, and how pale it is; no shade lies where no text is readable.
 _SHADES = ((0.8, 1.0), (0.6, 0.75), (0.4, 0.5), (0.2, 0.15), (0.0, 0.0))
 
@@ -139,35 +141,54 @@ def histogram(
                 f'width="{frame.x(high) - frame.x(low) - 1:.1f}" '
                 f'height="{frame.y(0) - top:.1f}" fill="{ACCENT_SOFT}"/>'
             )
-        for name, value in marks:
-            x = frame.x(min(max(value, bins[0][0]), bins[-1][1]))
-            parts.append(_line(x, frame.top + font + 4, x, frame.y(0), ACCENT))
-            parts.append(label(x, frame.top + font, name, font, INK, anchor="middle"))
+        first, last = bins[0][0], bins[-1][1]
+        places = [(name, frame.x(min(max(value, first), last))) for name, value in marks]
+        parts += [_line(x, frame.top + font + 4, x, frame.y(0), ACCENT) for _name, x in places]
+        for name, x in _joined(places, _MARK_EMS * font):
+            # Half a label of two names, so that it stays in the picture.
+            middle = min(x, width - _MARK_EMS * font) if _JOINT in name else x
+            parts.append(label(middle, frame.top + font, name, font, INK, anchor="middle"))
         return document(width, 230, form, title, description, parts)
 
     return _both(draw, title, description)
 
 
+def _joined(places: Sequence[tuple[str, float]], apart: float) -> list[tuple[str, float]]:
+    """Return names and where they stand, of those that would overlap the first and the last."""
+    groups: list[list[tuple[str, float]]] = []
+    for name, x in places:
+        if groups and x - groups[-1][-1][1] < apart:
+            groups[-1].append((name, x))
+        else:
+            groups.append([(name, x)])
+    return [
+        (_JOINT.join(dict.fromkeys((group[0][0], group[-1][0]))), (group[0][1] + group[-1][1]) / 2)
+        for group in groups
+    ]
+
+
 def curves(
     series: Sequence[Series], titles: tuple[str, str], title: str, description: str
 ) -> Chart:
-    """Return lines over a common axis, told apart by dashes and named below."""
+    """Return lines over a common axis, several of them told apart by dashes and named below."""
 
     def draw(form: Form) -> str:
         width, font = (660, 12) if form == "wide" else (340, 11)
         xs = [x for line in series for x, _y in line.points]
         top = max(y for line in series for _x, y in line.points)
-        height = 258 + 18 * len(series)
-        frame = _Frame(
-            width, height, (min(xs), max(xs)), (0, 1.08 * top or 1.0), bottom=62 + 18 * len(series)
-        )
-        base = 258 - 62
+        base = 196
+        # A line by itself is what the chart's caption says.
+        below = 62 + 18 * len(series) if len(series) > 1 else 46
+        height = base + below
+        frame = _Frame(width, height, (min(xs), max(xs)), (0, 1.08 * top or 1.0), bottom=below)
         parts = frame.axes(titles[0], titles[1], font)
         for number, line in enumerate(series):
             path = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in line.points)
             style = f'stroke="{ACCENT}" stroke-width="2" fill="none"'
             dash = f' stroke-dasharray="{_DASHES[number % len(_DASHES)]}"'
             parts.append(f'<polyline points="{path}" {style}{dash}/>')
+            if len(series) == 1:
+                break
             y = base + 58 + 18 * number
             parts.append(
                 f'<polyline points="{frame.left},{y - 4} {frame.left + 34},{y - 4}" {style}{dash}/>'

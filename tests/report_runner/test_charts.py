@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from report_runner.charts import Bar, TrendPoint, bar_svg, trend_svg
+from report_runner.plots import Series, curves, histogram
 
 SVG = "{http://www.w3.org/2000/svg}"
 FORMS: tuple[Literal["wide", "narrow"], ...] = ("wide", "narrow")
@@ -70,3 +71,22 @@ def _points(element: ElementTree.Element | None) -> list[tuple[float, float]]:
     assert element is not None
     pairs = (pair.split(",") for pair in element.attrib["points"].split())
     return [(float(x), float(y)) for x, y in pairs]
+
+
+def test_marks_that_would_lie_upon_each_other_share_a_label() -> None:
+    marks = [("10%", 340.0), ("25%", 548.0), ("50%", 548.0), ("90%", 549.0)]
+    chart = histogram([(300, 350, 2), (500, 550, 8)], marks, ("score", "students"), "t", "d")
+    for svg in (chart.wide, chart.narrow):
+        root = ElementTree.fromstring(svg)  # noqa: S314
+        words = [text.text for text in root.iter(f"{SVG}text")]
+        assert [word for word in words if word and "%" in word] == ["10%", "25%\N{EN DASH}90%"]
+
+
+def test_lines_are_named_below_where_there_are_several() -> None:
+    points = [(0.0, 0.1), (1.0, 0.9)]
+    one, two = (
+        curves([Series(name, points) for name in names], ("theta", "P"), "t", "d").wide
+        for names in (("item a",), ("item a", "item b"))
+    )
+    assert "item a" not in one
+    assert two.index("item a") < two.index("item b")
