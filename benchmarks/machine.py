@@ -45,7 +45,7 @@ class ServerUse:
 
     def __enter__(self) -> ServerUse:
         """Start to watch."""
-        self._cpu_before = _cpu_seconds(self._pid)
+        self._cpu_before = cpu_seconds(self._pid)
         self._thread.start()
         return self
 
@@ -58,7 +58,7 @@ class ServerUse:
         """Stop to watch."""
         self._stopped.set()
         self._thread.join()
-        self.cpu_seconds = _cpu_seconds(self._pid) - self._cpu_before
+        self.cpu_seconds = cpu_seconds(self._pid) - self._cpu_before
 
     def _watch(self) -> None:
         while not self._stopped.is_set():
@@ -67,7 +67,8 @@ class ServerUse:
             time.sleep(_INTERVAL_SECONDS)
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """Return what a process, its children and those of them that have ended have computed."""
     # Of the first process: its own and that of children who have ended.
     ticks = sum(_cpu_ticks(pid)) + sum(sum(_cpu_ticks(child)[:2]) for child in children_of(pid))
     return ticks / os.sysconf("SC_CLK_TCK")
