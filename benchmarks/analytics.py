@@ -1,6 +1,6 @@
 """How long the marts take at ten million attempts, through dbt, on the project's own server.
 
-    python -m benchmarks.analytics [--attempts 10e6] [--state FOLDER] [--only before,history,…]
+    python -m benchmarks.analytics [--attempts 10e6] [--state FOLDER] [--only whole,history,…]
 
 Starts a PostgreSQL of its own with the project's settings, makes the data, and prints a line
 for each promise. With --state the server's folder is kept, so that parts can be measured one
@@ -40,7 +40,6 @@ from warehouse.dbt_step import WITHOUT_UNIT_TESTS, WITHOUT_WEEKLY_TESTS
 from warehouse.schema import migrate
 from warehouse.server import LocalServer
 
-PARSED = ("fct_attempts", "fct_rejected_questions")
 ACTIVITY, KPIS = "int_activity__windowed", "fct_student_daily_kpis"
 KPI_HISTORY = (ACTIVITY, "int_inputs__activity", KPIS)
 BUILD = ("build", *WITHOUT_UNIT_TESTS, *WITHOUT_WEEKLY_TESTS)
@@ -64,7 +63,6 @@ class Bench:
         self._server = server
         self._scratch = scratch
         self._attempts = attempts
-        self._full_seconds = 0.0
         self._milliseconds_per_day = 0.0
         self._url = server.url.render_as_string(hide_password=False).replace("+psycopg", "")
 
@@ -82,20 +80,9 @@ class Bench:
             make_history(connection, self._attempts)
         _say(f"data made in {time.perf_counter() - begin:.0f} s")
 
-    def attempts(self) -> None:
-        """Full refresh from the JSON to typed attempts."""
-        build = self._dbt(
-            "full refresh, attempts", *FULL, "--select", *(f"+{name}" for name in PARSED)
-        )
-        self._full_seconds = build.seconds
-
-    def before(self) -> None:
-        """Full refresh of what else comes before the KPIs."""
-        build = self._dbt(
-            "full refresh, before the KPIs",
-            *(*FULL, "--exclude", f"{ACTIVITY}+", *PARSED),
-        )
-        self._full_seconds += build.seconds
+    def whole(self) -> None:
+        """The first build, of everything."""
+        self._dbt("first build of everything", *FULL)
 
     def history(self) -> None:
         """The KPIs of every day."""
@@ -107,16 +94,12 @@ class Bench:
         _say(f"  {rows:,} rows, {per_row:.4f} ms per student and day")
         self._compare("KPI history", build.seconds, HISTORY, SOURCES[1], f"analytics.{KPIS}")
 
-    def after(self) -> None:
-        """Full refresh of what comes after the KPIs."""
-        build = self._dbt(
-            "full refresh, after the KPIs",
-            *(*FULL, "--select", f"{ACTIVITY}+", "--exclude", *KPI_HISTORY),
-        )
-        self._full_seconds += build.seconds
+    def refresh(self) -> None:
+        """Full refresh, from the JSON, of everything but the KPIs of every day."""
+        build = self._dbt("full refresh but for the KPI history", *FULL, "--exclude", *KPI_HISTORY)
         self._compare(
-            "full refresh but for the KPI history, in the calls above",
-            self._full_seconds,
+            "full refresh but for the KPI history",
+            build.seconds,
             FULL_REFRESH,
             *(*SOURCES, *FEATURES, "irt.mirt_topic_ability"),
         )
@@ -221,7 +204,7 @@ class Bench:
 
 
 PARTS = (
-    *("attempts", "before", "history", "after", "sizes", "students", "duckdb"),
+    *("whole", "history", "refresh", "sizes", "students", "duckdb"),
     *("nights", "nothing", "one_day"),
 )
 
