@@ -12,6 +12,8 @@ from report_runner.text import clean_text
 from report_runner.views import Value
 
 _MOVERS_SHOWN = 5
+# Of those with too little on record: a school has hundreds.
+_NAMES_SHOWN = 30
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def say_cohort(report: CohortReport, language: Language) -> CohortReportText:
         gaps=tuple(
             (
                 language.text(f"cohort.gaps.{key}"),
-                ", ".join(_name(*student) for student in students),
+                _names(students, language),
             )
             for key, students in gaps
             if students
@@ -98,6 +100,14 @@ def _name(student_id: str, display_name: str | None) -> str:
     name = clean_text(display_name or "")
     identifier = clean_text(student_id) or "—"
     return f"{name} ({identifier})" if name else identifier
+
+
+def _names(students: Sequence[tuple[str, str | None]], language: Language) -> str:
+    names = ", ".join(_name(*student) for student in students[:_NAMES_SHOWN])
+    left_out = len(students) - _NAMES_SHOWN
+    if left_out <= 0:
+        return names
+    return language.text("cohort.gaps.more", names=names, count=language.number(left_out))
 
 
 def _contact(number: int, contact: Contact, language: Language) -> ContactText:

@@ -73,6 +73,13 @@ def test_movement_percentiles_and_gaps_are_counted() -> None:
     assert report.without_questions == ()
 
 
+def test_names_of_many_students_without_data_are_cut_and_the_rest_counted() -> None:
+    report = _report(*(_student(f"s{n:02}", theta=None) for n in range(45)))
+    ((_heading, names),) = say_cohort(report, language("ko")).gaps
+    assert names.startswith("s00, s01")
+    assert names.endswith("s29 외 15명")
+
+
 def test_a_topic_is_shown_where_enough_questions_were_graded() -> None:
     def row(topic: str, week: date, graded: int) -> dict[str, Any]:
         counts = {"graded_count": graded, "correct_count": graded // 2}
