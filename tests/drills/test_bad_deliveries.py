@@ -1,7 +1,6 @@
 """What a worker, a calibration and a release cannot digest, on real processes."""
 
 import shutil
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -25,6 +24,7 @@ from tests.irt_service.school import (
     open_school,
     publish_parameters,
 )
+from tests.ports import free_port
 from tests.report_runner.marts import fill
 from tests.report_runner.seaweed import ACCESS_KEY, SECRET_KEY
 from tests.warehouse.waiting import wait_until
@@ -84,12 +84,6 @@ def _start(
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def _dead_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
 
 
 def _rows(database: Database, statement: str) -> Sequence[tuple[object, ...]]:
@@ -169,7 +163,7 @@ def test_reports_fail_while_the_bucket_is_away_and_are_written_once_it_is_not(
         fill(connection)
     away = {
         "S3_BUCKET": "reports",
-        "S3_ENDPOINT_URL": f"http://127.0.0.1:{_dead_port()}",
+        "S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
     }
@@ -241,7 +235,7 @@ class Traffic:
 @pytest.fixture
 def service(school: Database) -> Iterator[str]:
     """The address of a service with a worker."""
-    port = str(_dead_port())
+    port = str(free_port())
     process = _start(school, "irt_service", "serve", "--local", "--with-worker", "--port", port)
     address = f"http://127.0.0.1:{port}"
 

@@ -7,7 +7,6 @@ as processes, kill -9. What the writers do is drawn from a seed; when it happens
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from threading import Event, Lock, Thread
 import psycopg
 from psycopg.types.json import Jsonb
 
+from tests.ports import free_port
 from warehouse.errors import ServerError
 from warehouse.server import LocalServer
 
@@ -154,9 +154,8 @@ class Storm:
         """Start the process of this number: a worker, or a service with one."""
         if number < self.plan.workers:
             return self._run(self._name(number), "worker")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = str(free.getsockname()[1])
-        return self._run(SERVICE, "serve", "--local", "--with-worker", "--port", port)
+        options = ("--local", "--with-worker", "--port", str(free_port()))
+        return self._run(SERVICE, "serve", *options)
 
     def _run(self, name: str, *command: str) -> subprocess.Popen[bytes]:
         url = f"{self.url}{'&' if '?' in self.url else '?'}application_name={name}"

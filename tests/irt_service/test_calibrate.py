@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from tests.irt_service.school import (
     request,
     scalar,
 )
+from tests.warehouse.waiting import wait_until
 
 N_STUDENTS = 300
 N_ITEMS = 12
@@ -172,7 +172,7 @@ from irt_service.cli import main
 
 def slow(*arguments):
     print("fitting", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 
 irt_service.calibrate.fit = slow
 sys.exit(main(["calibrate"]))
@@ -194,10 +194,11 @@ def test_a_killed_calibration_leaves_nothing_and_the_next_one_says_so(
     process.wait()
     process.stdout.close()
     assert scalar(school.engine, "select status from irt.mirt_fit_meta") == "running"
-    for _ in range(50):
-        if not scalar(school.engine, "select count(*) from pg_locks where locktype = 'advisory'"):
-            break
-        time.sleep(0.1)
+    held = (
+        "select count(*) from pg_locks where locktype = 'advisory' and database ="
+        " (select oid from pg_database where datname = current_database())"
+    )
+    wait_until(lambda: scalar(school.engine, held) == 0)
     done = command("calibrate")
     assert done.returncode == 0, done.stderr
     assert "was interrupted and is marked failed" in done.stderr

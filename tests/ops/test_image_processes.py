@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from tests.conftest import Database, DatabaseFactory
-from tests.irt_service.api.site import free_port
 from tests.ops.certificates import new_authority
 from tests.ops.dockerfiles import ROLES
 from tests.ops.manifests import of_kind, pods
 from tests.ops.sandbox import Image, is_possible
 from tests.ops.tls_proxy import TlsProxy
+from tests.ports import free_port
 from warehouse.database import parse_database_url
 
 ADDRESS = "127.0.0.1"

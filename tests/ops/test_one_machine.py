@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,6 +17,7 @@ from tests.dbt.every_mart import mart_differences, read_marts
 from tests.erasure.traces import files_with, tables_with
 from tests.ops.one_machine import Machine
 from tests.ops.units import read_unit
+from tests.ports import free_port
 from warehouse.schedule import JOBS
 
 pytestmark = [pytest.mark.drill, pytest.mark.long]
@@ -104,7 +104,7 @@ def test_what_stays_up_answers_and_ends_when_told(
 ) -> None:
     if unit == "irt":
         machine.run("irt", "-m", "irt_service", "token", "create", "--label", "exam-app")
-    port = _free_port()
+    port = free_port()
     found = read_unit(f"seedtest-{unit}.service")
     command = [
         str(port) if part in ("8000", "9464") else part for part in machine.here(found.commands[-1])
@@ -190,13 +190,6 @@ def _popen(machine: Machine, login: str, command: list[str]) -> subprocess.Popen
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def _get(url: str) -> str:

@@ -133,7 +133,7 @@ def test_a_killed_run_leaves_whole_reports_and_the_next_one_writes_the_rest(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not (rows := execute(marts, "select * from reports.report_artifacts")):
         assert process.poll() is None
         assert time.monotonic() < deadline

@@ -93,7 +93,7 @@ def test_a_killed_run_and_a_lost_server_end_in_one_object_and_one_row_each(
         assert 0 < first < total
 
         bereft = _begin(database, seaweed)
-        time.sleep(3)
+        _wait_for_rows(database, first + 1)
         seaweed.stop()
         _out, errors = bereft.communicate(timeout=300)
         assert bereft.returncode == 1 or _rows(database) == total

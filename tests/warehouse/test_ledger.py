@@ -105,7 +105,7 @@ def test_waiting_for_a_lock_runs_one_after_the_other(database: Database) -> None
     with step(database.engine, "first", lock="dbt"):
         waiting = threading.Thread(target=second)
         waiting.start()
-        time.sleep(0.3)
+        wait_until(lambda: bool(_waiting(database)))
         order.append("first")
     waiting.join()
     assert order == ["first", "second"]
@@ -151,8 +151,7 @@ def test_a_lock_lost_with_its_connection_is_part_of_the_story(database: Database
             connection.execute(
                 sa.text("select pg_terminate_backend(:pid)"), {"pid": run.details["backend_pid"]}
             )
-        time.sleep(0.1)
-        assert not run.is_lock_held()
+        wait_until(lambda: not run.is_lock_held())
     [row] = _rows(database)
     assert (row["status"], row["details"]["lock_lost"]) == ("succeeded", True)
 

@@ -4,7 +4,6 @@ import os
 import pwd
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import psycopg
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 
 from tests.conftest import FAST
 from tests.warehouse.conftest import as_user
+from tests.warehouse.waiting import wait_until
 from warehouse.binaries import embedded_folder, find_binaries
 from warehouse.database import create_engine
 from warehouse.errors import ServerError
@@ -43,9 +43,7 @@ def _kill(server: LocalServer) -> int:
 def test_start_is_idempotent_and_stop_leaves_no_process(local_server: LocalServer) -> None:
     assert local_server.start() is True
     first = local_server.pid()
-    begin = time.monotonic()
     assert local_server.start() is False
-    assert time.monotonic() - begin < 1.0
     assert local_server.pid() == first
     assert len(server_processes(local_server.data)) > 3
     assert local_server.stop() is True
@@ -104,8 +102,9 @@ def test_orphans_of_a_killed_server_are_ended_before_the_next(local_server: Loca
     )
     # A backend that computes does not notice that its server is gone.
     busy.pgconn.send_query(b"select count(*) from generate_series(1, 1000000000)")
-    time.sleep(0.3)
     backend = busy.info.backend_pid
+    active = f"select count(*) from pg_stat_activity where pid = {backend} and state = 'active'"  # noqa: S608 - a number
+    wait_until(lambda: _read(local_server, active) == 1)
     _kill(local_server)
     assert backend in server_processes(local_server.data)
     assert local_server.start() is True

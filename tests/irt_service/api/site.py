@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,8 @@ from irt_service.store.tokens import insert_token
 from irt_service.worker import Worker
 from tests.conftest import ROOT, Database
 from tests.irt_service.school import Answer, deliver, open_school, publish_parameters
+from tests.ports import free_port
+from tests.warehouse.waiting import wait_until
 
 SHARED_TOKEN = "a-secret-that-service-and-clients-share"  # noqa: S105 - of these tests
 ITEMS = {
@@ -39,14 +40,7 @@ WORKED_STANDARD_ERROR = 0.763518
 SIX_DECIMALS = 5e-7
 # Abilities older than 90 days do not count, so these sessions are of the last days.
 NOW = datetime.now(UTC).replace(microsecond=0)
-_PATIENCE_SECONDS = 60.0
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+_PATIENCE_SECONDS = 120.0
 
 
 class ServiceProcess:
@@ -90,7 +84,18 @@ class ServiceProcess:
 
     def log(self) -> list[dict[str, Any]]:
         """Its log lines; each is a JSON object."""
-        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+        whole, _, _ = self.log_file.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def logged(self, field: str, value: str) -> dict[str, Any]:
+        """The log line with this value of a field, once it is written."""
+
+        def found() -> list[dict[str, Any]]:
+            return [line for line in self.log() if line.get(field) == value]
+
+        wait_until(lambda: found() != [])
+        [line] = found()
+        return line
 
     def stop(self) -> int:
         """Ask it to stop; returns its exit code."""

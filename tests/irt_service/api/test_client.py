@@ -20,9 +20,9 @@ from tests.irt_service.api.site import (
     WORKED_THETA,
     Site,
     deliver_for,
-    free_port,
 )
 from tests.irt_service.api.test_older_clients import KEYED, MATRIX, answers, observations
+from tests.ports import free_port
 
 
 @pytest.fixture

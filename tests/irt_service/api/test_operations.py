@@ -3,7 +3,6 @@
 import json
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import httpx
@@ -19,6 +18,7 @@ from tests.irt_service.api.site import (
 )
 from tests.irt_service.api.test_older_clients import KEYED, answers
 from tests.irt_service.school import open_school, publish_parameters
+from tests.warehouse.waiting import wait_until
 
 
 def test_it_is_ready_once_a_run_is_published(database: Database, tmp_path: Path) -> None:
@@ -99,12 +99,10 @@ def test_logs_are_json_with_ids_and_without_answers_or_tokens(site: Site) -> Non
     site.post("/irt/score", {**KEYED, "responses": [{"item_id": "very_secret_item"}]})
     site.ask("GET", "/v1/students/very_secret_student/ability")
     calibrated = site.post("/irt/calibrate", {"responses": answers(50), "model": "Rasch"}).json()
-    time.sleep(0.2)
-    lines = site.service.log()
-    [line] = [one for one in lines if one.get("request_id") == request_id]
+    line = site.service.logged("request_id", request_id)
     assert (line["route"], line["status"], line["method"]) == ("/irt/score", 200, "POST")
     assert line["milliseconds"] > 0
-    assert calibrated["fit_meta"]["run_id"] in {one.get("run_id") for one in lines}
+    assert site.service.logged("run_id", calibrated["fit_meta"]["run_id"])["status"] == 200
     text = site.service.log_file.read_text()
     for secret in (*site.tokens.values(), SHARED_TOKEN, "very_secret"):
         assert secret not in text
@@ -119,7 +117,8 @@ def test_a_stop_finishes_what_was_taken(site: Site) -> None:
     found: list[httpx.Response] = []
     waiting = threading.Thread(target=lambda: found.append(stopping.post("/irt/calibrate", body)))
     waiting.start()
-    time.sleep(0.3)
+    # The process that calibrates.
+    wait_until(lambda: _processes_of(service) > 1)
     # One at a time: this one begins when the other is answered.
     polled = stopping.post(
         "/irt/calibrate", body, headers={"Prefer": "respond-async, wait=0"}
@@ -146,16 +145,13 @@ def test_killed_in_a_calibration_it_leaves_no_process_and_nothing_half_written(
     service.process.wait()
     content = site.ask("GET", poll).json()
     assert (content["status"], content["result"]) == ("running", None)
-    deadline = time.monotonic() + 20
-    while _has_children_of(service.process.pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(lambda: _processes_of(service) == 0)
 
 
-def _has_children_of(service: int) -> bool:
-    """Whether a process of the session that the service led lives on."""
+def _processes_of(service: ServiceProcess) -> int:
+    """How many processes there are of the session that the service leads, or led."""
     listed = subprocess.run(["ps", "-eo", "sess="], capture_output=True, text=True, check=True)
-    return str(service) in listed.stdout.split()
+    return listed.stdout.split().count(str(service.process.pid))
 
 
 def test_a_schema_of_another_version_is_refused(database: Database, tmp_path: Path) -> None:
@@ -185,5 +181,4 @@ def test_several_processes_count_together(site: Site) -> None:
 def test_a_finished_session_is_logged_by_its_id(site: Site) -> None:
     deliver_for(site.engine, "s_logged", "logged", "north")
     site.ask("POST", "/v1/sessions/s_logged/finish")
-    time.sleep(0.2)
-    assert "s_logged" in {one.get("session_id") for one in site.service.log()}
+    assert site.service.logged("session_id", "s_logged")["status"] == 202

@@ -22,6 +22,7 @@ from tests.irt_service.api.site import (
     score_deliveries,
 )
 from tests.irt_service.school import scalar
+from tests.warehouse.waiting import wait_until
 
 ALL_FIVE = [(item, True) for item in ITEMS]
 
@@ -89,6 +90,10 @@ def test_a_service_with_a_worker_scores_what_it_is_told_of_within_a_second(site:
     service = ServiceProcess(site.database, site.folder, "--with-worker").ready()
     try:
         working = Site(site.database, service, site.folder, site.tokens)
+        # A worker's first score waits for its kernels.
+        deliver_for(site.engine, "s_first", "first", "south")
+        first = ("POST", "/v1/sessions/s_first/finish")
+        wait_until(lambda: working.ask(*first).status_code == 200)
         deliver_for(site.engine, "s_told", "told", "south")
         started = time.monotonic()
         answer = working.ask("POST", "/v1/sessions/s_told/finish", headers={"Prefer": "wait=20"})
