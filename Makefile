@@ -113,7 +113,7 @@ docs: up ## generate dbt's documentation and serve it on http://localhost:8080
 	@dbt docs serve --host 127.0.0.1 --port 8080
 
 .PHONY: test
-test: env ## every test, against a real PostgreSQL started for them
+test: env ## every test but the drills, against a real PostgreSQL started for them
 	@$(PY) -m pytest -n 2 --dist worksteal -m "not drill"
 
 .PHONY: test-mirt
