@@ -97,7 +97,7 @@
     {{- return(backfilled_sessions(range)) -}}
 {% endmacro %}
 
-{% macro backfilled_students(range) %}
+{% macro backfilled_student_periods(range) %}
     {#- Windows are kept per student, whole: a day cannot be built without the others. -#}
     select
         students.student_id as input_key,

@@ -22,7 +22,10 @@
     where
         {% for column in key_columns -%}
         existing.{{ column }} = affected.{{ column }}{{ ' and ' if not loop.last }}
-        {%- endfor %};
+        {%- endfor %}
+        {%- if meta.get('from_column') %}
+        and existing.{{ meta['from_column'] }} >= affected.from_date
+        {%- endif %};
     {% endif %}
     delete from {{ target_relation }} as existing
     using {{ temp_relation }} as built

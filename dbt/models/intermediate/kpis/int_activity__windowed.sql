@@ -6,8 +6,9 @@
     pre_hook="{{ begin_build(['int_inputs__sessions']) }}",
     post_hook="{{ end_build() }}",
     meta={
-        'affected': 'students',
+        'affected': 'student_periods',
         'key_columns': ['student_id'],
+        'from_column': 'valid_from',
         'settings': [
             'short_window_days', 'long_window_days', 'churn_window_days',
             'population_window_days',
@@ -18,7 +19,8 @@
 
 {#- Every window is a sum of changes: an attempt of day d enters a window [D - b, D - a]
     on d + a and leaves it on d + b + 1. Changes are whole numbers, so that their running
-    sums are exact in any order. -#}
+    sums are exact in any order, and that a build goes on from the sums of the period
+    before the first change (affected.from_date) instead of adding everything up anew. -#}
 {%- set short = days_setting('short_window_days') -%}
 {%- set long = days_setting('long_window_days') -%}
 {%- set churn = days_setting('churn_window_days') -%}
@@ -37,7 +39,23 @@
     'session_span_recent_us', 'session_span_churn_us', 'session_us',
 ] -%}
 
-with attempts as (
+{#- How long what happened can still change a sum. -#}
+{%- set reach = [population, 2 * short, 2 * long, churn] | max -%}
+
+with
+
+{% if is_incremental() %}
+
+affected as (
+    select
+        student_id,
+        from_date
+    from {{ affected_students() }}
+),
+
+{% endif %}
+
+attempts as (
     select
         fct_attempts.student_id,
         fct_attempts.item_id,
@@ -47,7 +65,12 @@ with attempts as (
         fct_attempts.response_time_ms,
         fct_attempts.hint_count
     from {{ ref('fct_attempts') }} as fct_attempts
-    where {{ is_affected_student('fct_attempts.student_id') }}
+    {% if is_incremental() %}
+    inner join affected
+        on
+            fct_attempts.student_id = affected.student_id
+            and fct_attempts.attempt_date > affected.from_date - {{ reach }}
+    {% endif %}
 ),
 
 sessions_in_order as (
@@ -65,7 +88,13 @@ sessions_in_order as (
             ) }}
         ) as gap_us
     from {{ ref('fct_sessions') }} as fct_sessions
-    where {{ is_affected_student('fct_sessions.student_id') }}
+    {% if is_incremental() %}
+    -- And those that can be the predecessor of such a session.
+    inner join affected
+        on
+            fct_sessions.student_id = affected.student_id
+            and fct_sessions.session_date > affected.from_date - {{ 2 * reach }}
+    {% endif %}
     window by_start as (
         -- Sessions that start together have a gap of 0 in either order.
         partition by fct_sessions.student_id
@@ -254,14 +283,35 @@ timed_attempts as (
         and attempts.response_time_ms is not null
 ),
 
-median_days as (
+timed_days as (
     select
         attempt_days.student_id,
         attempt_days.attempt_date + effect.after_days as median_date
     from attempt_days
     cross join (values (0), ({{ long }})) as effect (after_days)
     where attempt_days.timed_correct_count > 0
-    group by attempt_days.student_id, attempt_days.attempt_date + effect.after_days
+),
+
+median_days as (
+    select
+        timed_days.student_id,
+        timed_days.median_date
+    from timed_days
+    {% if is_incremental() %}
+    inner join affected
+        on
+            timed_days.student_id = affected.student_id
+            and timed_days.median_date > affected.from_date - {{ long }}
+    {% endif %}
+    group by timed_days.student_id, timed_days.median_date
+    {% if is_incremental() %}
+    -- What the first of these days has to differ from.
+    union all
+    select
+        affected.student_id,
+        affected.from_date - {{ long }} as median_date
+    from affected
+    {% endif %}
 ),
 
 -- A window touches at most two buckets of its own length, and an equality on buckets
@@ -356,7 +406,26 @@ changes_by_day as (
         max(changes.last_activity_date) as last_activity_date,
         {{ sum_changes('changes', counts, measures) }}
     from changes
+    {% if is_incremental() %}
+    inner join affected
+        on
+            changes.student_id = affected.student_id
+            and changes.changed_on > affected.from_date
+    {% endif %}
     group by changes.student_id, changes.changed_on
+    {% if is_incremental() %}
+    union all
+    select
+        existing.student_id,
+        existing.valid_from as changed_on,
+        existing.last_activity_date,
+        existing.{{ (counts + measures) | join(',\n        existing.') }}
+    from affected
+    inner join {{ this }} as existing
+        on
+            affected.student_id = existing.student_id
+            and affected.from_date = existing.valid_from
+    {% endif %}
 ),
 
 periods as (
