@@ -41,6 +41,9 @@
 
 {#- How long what happened can still change a sum. -#}
 {%- set reach = [population, 2 * short, 2 * long, churn] | max -%}
+{%- set is_in_reach = 'attempts.attempt_date > attempts.from_date - ' -%}
+{%- set can_be_recent = is_in_reach ~ long if is_incremental() else 'true' -%}
+{%- set can_be_previous = is_in_reach ~ 2 * long if is_incremental() else 'true' -%}
 
 with
 
@@ -63,7 +66,9 @@ attempts as (
         fct_attempts.attempt_no,
         fct_attempts.is_correct,
         fct_attempts.response_time_ms,
-        fct_attempts.hint_count
+        fct_attempts.hint_count,
+        {{ 'affected.from_date' if is_incremental() else 'cast(null as date)' }}
+            as from_date
     from {{ ref('fct_attempts') }} as fct_attempts
     {% if is_incremental() %}
     inner join affected
@@ -239,7 +244,9 @@ wrong_days as (
             ) + {{ long }}
         ) as counts_to
     from attempts
-    where not attempts.is_correct
+    where
+        not attempts.is_correct
+        and {{ can_be_previous }}
     group by attempts.student_id, attempts.item_id, attempts.attempt_date
 ),
 
@@ -265,6 +272,7 @@ recovery_changes as (
         ) as change (changed_on, recovery_attempt_count)
     where
         attempts.is_correct is not null
+        and {{ can_be_recent }}
         -- Nothing comes before a first attempt: this halves the join.
         and attempts.attempt_no > 1
 ),
@@ -280,6 +288,7 @@ timed_attempts as (
     from attempts
     where
         attempts.is_correct
+        and {{ can_be_previous }}
         and attempts.response_time_ms is not null
 ),
 
