@@ -30,3 +30,19 @@
     group by changed.student_id
     {%- endif %}
 {% endmacro %}
+
+{% macro affected_by_students(is_full) %}
+    {#-
+        For models whose rows of a student are built together: every student of a change,
+        or everybody for a change without one.
+    -#}
+    select distinct student_id from {{ changes() }} where student_id is not null
+    {%- if not is_full %}
+    union
+    select student_id
+    from {{ consumed_relation() }}
+    where
+        student_id is not null
+        and exists (select 1 from {{ changes() }} where student_id is null)
+    {%- endif %}
+{% endmacro %}

@@ -97,8 +97,8 @@
     {{- return(backfilled_sessions(range)) -}}
 {% endmacro %}
 
-{% macro backfilled_student_periods(range) %}
-    {#- Windows are kept per student, whole: a day cannot be built without the others. -#}
+{% macro backfilled_students(range) %}
+    {#- What is kept per student is built whole: no day can be built without the others. -#}
     select
         students.student_id as input_key,
         students.student_id,
@@ -108,6 +108,10 @@
         union
         select student_id from {{ this }}
     ) as students
+{% endmacro %}
+
+{% macro backfilled_student_periods(range) %}
+    {{- return(backfilled_students(range)) -}}
 {% endmacro %}
 
 {% macro backfilled_item_days(range) %}

@@ -1,14 +1,10 @@
-{% macro begin_whole_build(parents=none) %}
+{% macro begin_whole_build() %}
     {#-
         Pre-hook of models with the strategy replace_differing: leaves the model alone that
         would read the same by the same SQL, which names the day and the settings.
     -#}
-    {%- set relations = [] -%}
-    {%- for parent in parents or [] -%}
-        {%- do relations.append(ref(parent)) -%}
-    {%- endfor -%}
     {%- if execute -%}
-        {%- set relations = relations or parent_relations(model) -%}
+        {%- set relations = parent_relations(model) -%}
         {%- set compiled = local_md5(model.compiled_code) -%}
         {%- set is_unchanged = is_incremental() and is_marked_unchanged(relations, compiled) -%}
         {%- do graph.setdefault('unchanged', {}).update({model.name: is_unchanged}) -%}

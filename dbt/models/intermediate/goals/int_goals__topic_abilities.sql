@@ -1,23 +1,33 @@
 {{ config(
     materialized='incremental',
-    incremental_strategy='replace_differing',
+    incremental_strategy='replace_affected',
     unique_key=['topic_ability_id', 'valid_from'],
     on_schema_change='fail',
-    pre_hook="{{ begin_whole_build([
-        'int_goals__open', 'stg_irt__abilities', 'int_runs__in_force'
+    pre_hook="{{ begin_build([
+        'int_inputs__goal_topics', 'int_inputs__goal_abilities',
+        'int_inputs__publications',
     ]) }}",
-    post_hook="{{ end_whole_build() }}",
+    post_hook="{{ end_build() }}",
+    meta={
+        'affected': 'students',
+        'key_columns': ['student_id'],
+        'settings': ['ability_lookback_days'],
+    },
     indexes=[{'columns': ['student_id', 'topic_id']}]
 ) }}
 
 {#- Topics are scored with the ability that they belong to, in one transaction, and
-    never change: a tenth of the rows tells whether there are other ones. -#}
+    never change: a tenth of the rows tells whose there are other ones. -#}
 
 with goal_topics as (
     select distinct
         int_goals__open.student_id,
         int_goals__open.topic_id
     from {{ ref('int_goals__open') }} as int_goals__open
+    {% if is_incremental() %}
+    inner join {{ affected_students() }} as affected
+        on int_goals__open.student_id = affected.student_id
+    {% endif %}
     where int_goals__open.topic_id is not null
 ),
 
