@@ -37,7 +37,7 @@
     {%- if is_incremental() %}
     do $$
     begin
-        if (select count(*) from {{ affected() }}) * 10
+        if (select count(*) from {{ changes() }}) * 10
             > (select count(*) from {{ consumed_relation() }}) then
             analyze {{ this }};
             analyze {{ consumed_relation() }};
