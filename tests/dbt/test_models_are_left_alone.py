@@ -11,7 +11,7 @@ from tests.conftest import Database
 from tests.dbt.deliveries import answer, deliver
 from tests.dbt_runner import DbtRunner
 
-BUILD = ("run", "--select", "+fct_attempts", "--vars", "{as_of_date: 2026-06-01}")
+BUILD = ("run", "--select", "+fct_sessions", "--vars", "{as_of_date: 2026-06-01}")
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +62,10 @@ def test_what_differs_is_found_and_nothing_else_is_read(
         connection.execute("update exam.exam_results set user_id = 'moon' where user_id = 'kim'")
     marks()
     assert attempts() == {"moon", "lee", "park"}
+    with psycopg.connect(school.url) as connection:
+        deliver(connection, "last", {"questions": [answer("q")]}, student_id="yoon")
+    with psycopg.connect(school.url) as slow:
+        # As the model that another thread of the build is at work on.
+        slow.execute("select pg_current_xact_id()")
+        before = marks()
+    assert marks() == before, "fct_sessions was built after fct_attempts, and read it"

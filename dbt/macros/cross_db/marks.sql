@@ -10,8 +10,10 @@
     {{- return(none) -}}
 {% endmacro %}
 
-{# What the relations are made of, how many rows each table has, and a transaction before
-   which every other one had ended. #}
+{# What the relations are made of, how many rows each table has, a transaction before which
+   every other one had ended, and those builds of models that had ended although one that
+   began earlier had not: of two threads, one is mostly at work. Each build leaves a row
+   among the marks, which tells its transaction. #}
 {% macro postgres__mark_of(relations) %}
     {%- set behind = tables_behind(relations) -%}
     {%- if not behind.is_known -%}
@@ -24,11 +26,15 @@
     {%- set row = run_query(
         "select cast(pg_snapshot_xmin(pg_current_snapshot()) as text)"
         ~ ", cast(jsonb_build_array(" ~ counts | join(', ') ~ ") as text)"
+        ~ ", (select cast(coalesce(jsonb_agg(cast(xmin as text)), '[]') as text) from "
+        ~ marks_relation() ~ " where age(xmin) <= age(cast(pg_snapshot_xmin("
+        ~ "pg_current_snapshot()) as xid)))"
     ).rows[0] -%}
     {{- return({
         'definition': behind.definition,
         'ended_before': row[0],
         'row_counts': fromjson(row[1]),
+        'ended': fromjson(row[2]),
     }) -}}
 {% endmacro %}
 
@@ -53,11 +59,13 @@
         "cast(cast(pg_snapshot_xmax(pg_current_snapshot()) as text) as bigint) - "
         ~ mark.ended_before ~ " < 1000000000"
     ] -%}
+    {%- set is_old = "age(xmin) > (select age(cast(cast('" ~ mark.ended_before
+        ~ "' as xid8) as xid))) or xmin = any(cast('{" ~ mark.get('ended', []) | join(',')
+        ~ "}' as xid[]))" -%}
     {%- for table in behind.tables -%}
         {%- do conditions.append(
             "(select count(*) = " ~ mark.row_counts[loop.index0]
-            ~ " and coalesce(bool_and(age(xmin) > (select age(cast(cast('" ~ mark.ended_before
-            ~ "' as xid8) as xid)))), true) from " ~ table ~ ")"
+            ~ " and coalesce(bool_and(" ~ is_old ~ "), true) from " ~ table ~ ")"
         ) -%}
     {%- endfor -%}
     {{- return(run_query("select " ~ conditions | join("\n    and ")).rows[0][0]) -}}
