@@ -7,6 +7,7 @@ import pytest
 from croniter import croniter
 
 from tests.ops.manifests import NAMES, PROXY, Pod, of_kind, pods
+from warehouse.ledger import INVOCATION_ENVIRONMENT
 from warehouse.night_commands import WRAPPING
 from warehouse.schedule import JOBS, Job
 
@@ -60,6 +61,14 @@ def test_a_job_ends_in_time_for_the_next_and_is_tried_again(job: Job) -> None:
     assert late + job.deadline < interval
     assert template["backoffLimit"] >= 1
     assert template["template"]["spec"]["restartPolicy"] == "Never"
+
+
+@pytest.mark.parametrize("name", [*(job.name for job in JOBS), *HOUSEKEEPING])
+def test_every_step_and_try_of_a_job_has_its_name_in_the_ledger(name: str) -> None:
+    for container in _pod("production", name).steps:
+        told = {entry["name"]: entry for entry in container["env"]}
+        reference = told[INVOCATION_ENVIRONMENT]["valueFrom"]["fieldRef"]
+        assert reference["fieldPath"] == "metadata.labels['batch.kubernetes.io/job-name']"
 
 
 def test_the_database_proxy_is_there_first_and_ends_with_the_job() -> None:
