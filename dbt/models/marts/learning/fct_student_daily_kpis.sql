@@ -6,7 +6,10 @@
     pre_hook="{{ begin_build(['int_inputs__activity', 'int_inputs__abilities', 'int_inputs__publications', 'int_inputs__open_goals', 'int_inputs__goal_topic_abilities']) }}",
     post_hook="{{ end_build() }}",
     meta={'affected': 'student_days', 'date_column': 'kpi_date'},
-    indexes=[{'columns': ['kpi_date', 'student_id'], 'unique': true}]
+    indexes=[
+        {'columns': ['kpi_date', 'student_id'], 'unique': true},
+        {'columns': ['student_id']},
+    ]
 ) }}
 
 {%- set short = days_setting('short_window_days') -%}
