@@ -115,6 +115,28 @@ def test_failures_are_named_and_each_node_has_its_row(
     }
 
 
+@pytest.mark.drill
+def test_after_a_build_that_failed_every_row_is_tested_until_it_succeeds(
+    project: Path, database: Database
+) -> None:
+    def scope_of_a_build(step_before: str, status_before: str) -> str:
+        with database.engine.begin() as connection:
+            connection.execute(
+                sa.text("insert into ops.pipeline_runs (step, status) values (:step, :status)"),
+                {"step": step_before, "status": status_before},
+            )
+        assert main(["dbt", "night", "--", "build"]) == 0
+        return _built(database)[1]
+
+    # What an earlier try wrote is not written again, nor by another step of the night.
+    assert scope_of_a_build("night", "failed") == "all"
+    assert scope_of_a_build("compute-daily-kpis", "failed") == "all"
+    assert _runs(database)[-1]["details"]["test_scope"] == "all"
+    assert scope_of_a_build("compute-daily-kpis", "succeeded") == "replaced"
+    # Tests alone write nothing, and old rows that fail must not stop the nights.
+    assert scope_of_a_build("test-weekly", "failed") == "replaced"
+
+
 def test_weekly_tests_are_left_to_the_weekly_step(project: Path, database: Database) -> None:
     (project / "models" / "tests.yml").write_text(TESTS)
     assert main(["dbt", "night", "--", "build", "--exclude", "scope_is_empty"]) == 0
