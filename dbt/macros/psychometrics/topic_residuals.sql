@@ -24,8 +24,8 @@ recent_responses as (
         built_day_buckets.topic_day_number,
         built_day_buckets.publication_id,
         built_day_buckets.overall_theta,
-        responses.item_number,
-        responses.is_correct
+        abs(elements.item_number) as item_number,
+        elements.item_number > 0 as is_correct
     from built_day_buckets
     inner join topic_windows as recent_days
         on
@@ -35,17 +35,7 @@ recent_responses as (
             and built_day_buckets.day_number >= recent_days.day_number
             and built_day_buckets.day_number < recent_days.day_number + {{ long }}
     cross join
-        lateral (
-            select
-                elements.item_number,
-                true as is_correct
-            from {{ array_elements('recent_days.right_items', 'elements', 'item_number') }}
-            union all
-            select
-                elements.item_number,
-                false as is_correct
-            from {{ array_elements('recent_days.wrong_items', 'elements', 'item_number') }}
-        ) as responses
+        lateral {{ array_elements('recent_days.answered_items', 'elements', 'item_number') }}
 ),
 
 expected_responses as (

@@ -149,8 +149,11 @@ topic_days as (
         {{ median('attempts.response_time_ms') }} as median_time_ms,
         cast(sum(attempts.hint_count) as integer) as hint_count,
         max(attempts.answered_at) as last_seen_at,
-        {{ array_of('attempts.item_number', 'attempts.is_correct') }} as right_items,
-        {{ array_of('attempts.item_number', 'not attempts.is_correct') }} as wrong_items
+        -- Items answered wrong as negative numbers.
+        {{ array_of(
+            'case when attempts.is_correct then 1 else -1 end * attempts.item_number',
+            'attempts.is_correct is not null'
+        ) }} as answered_items
     from attempts
     group by attempts.student_id, attempts.topic_id, attempts.attempt_date
 ),
