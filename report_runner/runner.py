@@ -21,7 +21,7 @@ from warehouse.database import create_engine
 # Reads are in bulk, and the last chunks keep every process busy.
 CHUNK_MOST, CHUNK_LEAST, CHUNKS_PER_PROCESS = 500, 50, 8
 # A further process pays for its start from about this many students on.
-STUDENTS_PER_PROCESS = 1500
+STUDENTS_PER_PROCESS, STUDENTS_PER_PROCESS_WITH_PDF = 1500, 300
 _WATCH_SECONDS = 0.5
 _QUEUED_PER_PROCESS = 2
 _TERMINAL_EVERY_SECONDS, _LOG_EVERY_SECONDS = 0.2, 5.0
@@ -39,7 +39,8 @@ def run_weekly(
 ) -> Outcome:
     """Write the reports of all `student_ids` at `place`; return what became of them."""
     if processes is None:
-        useful = math.ceil(len(student_ids) / STUDENTS_PER_PROCESS)
+        each = STUDENTS_PER_PROCESS_WITH_PDF if "pdf" in job.formats else STUDENTS_PER_PROCESS
+        useful = math.ceil(len(student_ids) / each)
         processes = max(1, min(os.cpu_count() or 1, useful))
     share = math.ceil(len(student_ids) / (processes * CHUNKS_PER_PROCESS))
     size = min(max(share, CHUNK_LEAST), CHUNK_MOST)
