@@ -31,21 +31,14 @@ with goal_topics as (
     where int_goals__open.topic_id is not null
 ),
 
--- Looked up topic by topic: the goals are few, and the abilities the largest table.
 scorings as (
     select found.*
     from goal_topics
+    {% if is_incremental() -%}
+    -- Looked up topic by topic: the goals are few, and the abilities the largest table.
     cross join
         lateral (
-            select
-                stg_irt__topic_abilities.topic_ability_id,
-                stg_irt__topic_abilities.student_id,
-                stg_irt__topic_abilities.topic_id,
-                stg_irt__topic_abilities.run_id,
-                stg_irt__topic_abilities.theta,
-                stg_irt__topic_abilities.standard_error,
-                stg_irt__topic_abilities.effective_at,
-                stg_irt__topic_abilities.effective_date
+            select stg_irt__topic_abilities.*
             from {{ ref('stg_irt__topic_abilities') }} as stg_irt__topic_abilities
             where
                 stg_irt__topic_abilities.student_id = goal_topics.student_id
@@ -53,6 +46,12 @@ scorings as (
             -- Keeps PostgreSQL from reading all of them at once.
             offset 0
         ) as found
+    {%- else -%}
+    inner join {{ ref('stg_irt__topic_abilities') }} as found
+        on
+            goal_topics.student_id = found.student_id
+            and goal_topics.topic_id = found.topic_id
+    {%- endif %}
 ),
 
 topic_abilities as (
