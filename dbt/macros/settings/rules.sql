@@ -41,7 +41,6 @@
         'dormant_threshold_days': {'kind': 'integer', 'lowest': 1, 'highest': 3650},
         'notification_cooldown_days': {'kind': 'integer', 'lowest': 0, 'highest': 3650},
         'topic_min_responses': {'kind': 'integer', 'lowest': 1, 'highest': 10000},
-        'topic_prior_sd': {'kind': 'number', 'lowest': 0.001, 'highest': 10},
         'point_biserial_min_other_questions': {
             'kind': 'integer', 'lowest': 1, 'highest': 1000
         },
