@@ -30,7 +30,6 @@ from irt_service.responses import ResponseMatrix
 from irt_service.scoring import eap
 
 Floats = npt.NDArray[np.float64]
-Rates = dict[str, tuple[int, int]]
 
 NOMINAL = 0.05
 NORMAL_95 = 1.959964

@@ -16,7 +16,6 @@ FOLDER = Path(__file__).resolve().parent
 FIRST_DAY = date(2026, 1, 5)
 HISTORY_DAYS = 180
 NIGHTS = 3
-QUESTIONS_PER_SESSION = 20
 ATTEMPTS_PER_STUDENT = 200
 _SOURCES = (
     "exam.exam_results, exam.session, exam.question, exam.interest_goal, exam.classroom_student, "

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.conftest import Database
-from tests.dbt.every_mart import Row, mart_differences, read_marts
+from tests.dbt.every_mart import mart_differences, read_marts
 from tests.dbt.kpi_scenario import KpiSchool
 from tests.dbt_runner import DbtFailedError, DbtRunner
 
@@ -64,11 +64,6 @@ def damage(database: Database, first: date, last: date) -> None:
         for mart, statement in HARM.items():
             days = f"{DAYS[mart]} between '{first}' and '{last}'"
             assert connection.execute(statement.format(days=days).encode()).rowcount > 0, mart
-
-
-def touched(rows: dict[str, list[Row]], mart: str) -> set[str]:
-    """The days of a mart."""
-    return {str(row[DAYS[mart]]) for row in rows[mart]}
 
 
 def test_a_backfill_builds_its_days_anew_and_goes_on_where_it_was_stopped(

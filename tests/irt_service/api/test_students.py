@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 
 from tests.irt_service.api.site import (
-    ITEMS,
     NOW,
     SIX_DECIMALS,
     WORKED_STANDARD_ERROR,
@@ -23,8 +22,6 @@ from tests.irt_service.api.site import (
 )
 from tests.irt_service.school import scalar
 from tests.warehouse.waiting import wait_until
-
-ALL_FIVE = [(item, True) for item in ITEMS]
 
 
 def test_a_scored_session_is_answered_with_its_ability_each_time(site: Site) -> None:
