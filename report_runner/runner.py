@@ -131,10 +131,10 @@ def _work(student_ids: Sequence[str]) -> Outcome:
 class Progress:
     """How far a run is, on stderr: often on a terminal, now and then in a log."""
 
-    def __init__(self, total: int, stream: TextIO = sys.stderr) -> None:
-        """Report on `total` students."""
-        self.total, self.stream = total, stream
-        self.is_terminal = stream.isatty()
+    def __init__(self, total: int, stream: TextIO | None = None) -> None:
+        """Report on `total` students, on stderr unless `stream` is given."""
+        self.total, self.stream = total, stream or sys.stderr
+        self.is_terminal = self.stream.isatty()
         self.began = self.last = time.monotonic()
 
     def __call__(self, outcome: Outcome, done: int) -> None:
