@@ -15,6 +15,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     BotoCoreError,
     ClientError,
 )
+from botocore.handlers import add_expect_header  # type: ignore[import-untyped]
 
 from report_runner.errors import StoreError
 from report_runner.places import CONTENT_TYPES, Place
@@ -59,6 +60,8 @@ class S3Store:
                 s3={"addressing_style": "path" if place.endpoint else "auto"},
             ),
         )
+        # Nor does it ask before it sends: a report is a few packets, a question is one more turn.
+        self.client.meta.events.unregister("before-call.s3", add_expect_header)
         self.encryption: dict[str, str] = {}
         if place.encryption:
             self.encryption["ServerSideEncryption"] = place.encryption

@@ -60,6 +60,15 @@ def test_the_same_bytes_are_sent_once_and_others_replace_them(versions: "boto3.c
     assert store.size(KEY) is None
 
 
+def test_a_report_is_sent_without_asking_first(versions: "boto3.client") -> None:
+    store, sent = S3Store(PLACE), []
+    store.client.meta.events.register(
+        "before-send.s3.PutObject", lambda request, **_: sent.append(dict(request.headers))
+    )
+    store.put(KEY, b"page")
+    assert ["Expect" in headers for headers in sent] == [False]
+
+
 def test_an_object_that_changed_between_look_and_put_is_not_overwritten(
     versions: "boto3.client", monkeypatch: pytest.MonkeyPatch
 ) -> None:
