@@ -4,9 +4,9 @@
 
 Starts a PostgreSQL of its own (fsync on) and makes marts in SQL in the shapes that the service
 reads: every student answers each of `--answers` items once, in sessions of 20 questions over
-170 days, 2PL, 2,000 items. Then calibrates and publishes in a process of its own. Abilities are
-those that section 8 of the specification asks for at a publication: of every session, overall
-and per topic. `--folder` keeps the server for another call.
+170 days, 2PL, 2,000 items. Then calibrates and publishes in a process of its own, with the
+abilities that a publication needs: of every session, overall and per topic. `--folder` keeps the
+server for another call.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from sqlalchemy.engine import Connection
 
 SUPPRESSION_LIST = "ops.erased_students"
 STUDENT_COLUMNS = ("student_id", "user_id")
-OWN_SCHEMAS = ("irt", "reports", "ops")
 # dbt's schema, and those that it makes beside it (stored failures of tests).
 _MARTS = "(nspname = 'analytics' or nspname like 'analytics\\_%') and nspname <> 'analytics_state'"
 
