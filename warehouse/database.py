@@ -52,7 +52,13 @@ def parse_database_url(text: str) -> URL:
             f"DATABASE_URL names {url.get_backend_name()!r}, and only PostgreSQL is supported: "
             "use postgresql://user:password@host:port/database"
         )
-    return url.set(drivername=DRIVER)
+    # Where an address names them as libpq's parameters, they would not be known for secrets.
+    named = url.normalized_query
+    return url.set(
+        drivername=DRIVER,
+        username=named["user"][-1] if "user" in named else url.username,
+        password=named["password"][-1] if "password" in named else url.password,
+    ).difference_update_query(("user", "password"))
 
 
 def local_socket_host(state: Path) -> str:
@@ -131,8 +137,8 @@ def _speak_utc(connection: Any, _record: object) -> None:
 
 
 def describe(url: URL) -> str:
-    """Return the address in words that may be printed: without its password."""
-    return url.render_as_string(hide_password=True)
+    """Return the address in words that may be printed: without its passwords."""
+    return url.difference_update_query(("sslpassword",)).render_as_string(hide_password=True)
 
 
 def require_reachable(engine: Engine) -> None:

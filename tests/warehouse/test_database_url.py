@@ -29,6 +29,7 @@ ADDRESSES = (
     "postgresql://h/d",
     "postgresql://123:456@h/789",
     "postgresql://h/d?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.crt",
+    "postgresql://h/d?user=ada&password=a%40b%26c",
 )
 
 
@@ -60,6 +61,11 @@ def test_the_worked_address_decodes_to_what_was_encoded() -> None:
     assert (profile["host"], profile["port"], profile["dbname"]) == ("db.example", 6543, "d b")
 
 
+def test_a_user_and_a_password_may_stand_among_the_parameters() -> None:
+    profile = _profile({"DATABASE_URL": "postgresql://eve:old@h/d?user=ada&password=a%40b%26c"})
+    assert (profile["user"], profile["password"]) == ("ada", "a@b&c")
+
+
 def test_without_an_address_dbt_goes_to_the_checkouts_socket() -> None:
     assert _profile({})["host"] == "/proc/self/cwd/.warehouse/socket"
     assert _profile({"PWD": "/Users/ada/x"})["host"] == "/Users/ada/x/.warehouse/socket"
@@ -77,8 +83,15 @@ def test_an_empty_address_means_the_local_server(tmp_path: Path) -> None:
     assert url.query["host"] == str(tmp_path / ".warehouse" / "socket")
 
 
-def test_an_unreachable_server_is_named_without_its_password() -> None:
-    engine = create_engine("postgresql://u:secret@127.0.0.1:1/d")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:secret@127.0.0.1:1/d",
+        "postgresql://127.0.0.1:1/d?user=u&password=secret&sslpassword=secret",
+    ],
+)
+def test_an_unreachable_server_is_named_without_its_passwords(address: str) -> None:
+    engine = create_engine(address)
     with pytest.raises(DatabaseUnavailableError, match=r"127\.0\.0\.1:1/d.*make up") as caught:
         require_reachable(engine)
     assert "secret" not in str(caught.value)
