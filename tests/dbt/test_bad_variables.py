@@ -132,3 +132,19 @@ def test_every_variable_has_a_rule() -> None:
     variables = yaml.safe_load((ROOT / "dbt_project.yml").read_text())["vars"]
     rules = (ROOT / "dbt/macros/settings/rules.sql").read_text()
     assert set(variables) == set(re.findall(r"^        '(\w+)': \{", rules, re.MULTILINE))
+
+
+def test_the_documentation_shows_every_variable_with_its_value() -> None:
+    project = (ROOT / "dbt_project.yml").read_text()
+    shown = (ROOT / "dbt/models/overview.md").read_text()
+    written = project.partition("\nvars:\n")[2].partition("\non-run-start:")[0]
+    assert re.findall(r"^\| `(\w+)` \| (\S+) \|", shown, re.MULTILINE) == re.findall(
+        r"^  (\w+): (\S+)$", written, re.MULTILINE
+    )
+
+
+def test_the_documentation_begins_with_models_that_exist() -> None:
+    shown = (ROOT / "dbt/models/overview.md").read_text()
+    named = set(re.findall(r"#!/model/model\.seedtest_analytics\.(\w+)\)", shown))
+    assert named <= {path.stem for path in ROOT.glob("dbt/models/marts/**/*.sql")}
+    assert len(named) == shown.count("](#!/model/")
