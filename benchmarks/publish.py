@@ -31,6 +31,7 @@ from irt_service import replay as replaying
 from irt_service.engines.base import CalibrationSettings
 from irt_service.scorer import Scorer
 from irt_service.settings import Settings
+from irt_service.store import completeness, marts
 from warehouse.database import create_engine
 from warehouse.schema import migrate
 from warehouse.server import LocalServer
@@ -166,8 +167,8 @@ def run_once(url: str) -> dict[str, float]:
     timed(calibrating, "read_input", "read responses")
     timed(calibrating, "estimate", "fit")
     timed(publishing, "replay", "replay")
-    timed(publishing.completeness, "read_missing", "completeness")
-    timed(replaying.marts, "read_histories", "  of it read")
+    timed(completeness, "read_missing", "completeness")
+    timed(marts, "read_histories", "  of it read")
     timed(replaying, "_write_block", "  of it write")
     timed(Scorer, "score", "  of it score")
     engine, settings = create_engine(url), Settings()

@@ -30,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import psycopg
+import sqlalchemy as sa
 
 from irt_service.replay import replay
 from irt_service.scorer import Scorer
@@ -103,12 +104,10 @@ class School:
         self.engine = create_engine(self.server.url)
         self.url = self.server.url.set(drivername="postgresql").render_as_string()
         self.students = students
-        self.count = 0
         migrate(self.engine, with_exam=True)
-        with self.connect() as connection:
-            self.count = int(
-                connection.execute("select count(*) from exam.exam_results").fetchone()[0]  # type: ignore[index]
-            )
+        with self.engine.connect() as connection:
+            counting = sa.text("select count(*) from exam.exam_results")
+            self.count: int = connection.execute(counting).scalar_one()
         if self.count == 0:
             self._build(students * sessions)
 

@@ -71,7 +71,7 @@ def insert(connection: sa.Connection, table: str, rows: Iterable[Mapping[str, An
     """Insert `rows`, which all have the same columns."""
     rows = list(rows)
     if rows:
-        columns = [sa.column(name) for name in rows[0]]
+        columns: list[sa.ColumnClause[Any]] = [sa.column(name) for name in rows[0]]
         connection.execute(sa.table(table, *columns, schema="analytics").insert(), rows)
 
 
