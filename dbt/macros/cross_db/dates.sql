@@ -22,6 +22,17 @@
     {{- return("cast((" ~ timestamp ~ ") at time zone '" ~ reporting_timezone() ~ "' as date)") -}}
 {% endmacro %}
 
+{% macro is_time_zone(name) %}
+    {{- return(adapter.dispatch('is_time_zone')(name)) -}}
+{% endmacro %}
+
+{% macro postgres__is_time_zone(name) %}
+    {%- set found = run_query(
+        "select 1 from pg_catalog.pg_timezone_names where name = '" ~ name ~ "'"
+    ) -%}
+    {{- return(found.rows | length > 0) -}}
+{% endmacro %}
+
 {% macro add_days(date, days) %}
     {{- return(adapter.dispatch('add_days')(date, days)) -}}
 {% endmacro %}

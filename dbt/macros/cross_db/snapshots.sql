@@ -13,3 +13,21 @@
         {%- do run_query('lock table ' ~ relations | join(', ') ~ ' in access share mode') -%}
     {%- endif -%}
 {% endmacro %}
+
+{% macro lock_until_commit(name) %}
+    {{- return(adapter.dispatch('lock_until_commit')(name)) -}}
+{% endmacro %}
+
+{% macro postgres__lock_until_commit(name) %}
+    {{- return(
+        "select pg_advisory_xact_lock(hashtext('dbt schema'), hashtext('" ~ name ~ "'))"
+    ) -}}
+{% endmacro %}
+
+{% macro transaction_number() %}
+    {{- return(adapter.dispatch('transaction_number')()) -}}
+{% endmacro %}
+
+{% macro postgres__transaction_number() %}
+    {{- return("cast(cast(pg_current_xact_id() as text) as bigint)") -}}
+{% endmacro %}

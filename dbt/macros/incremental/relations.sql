@@ -9,7 +9,7 @@
         locks its table before it reads anything (see begin_snapshot).
     -#}
     {%- if execute and flags.WHICH in ('run', 'build') -%}
-        select pg_advisory_xact_lock(hashtext('dbt schema'), hashtext('{{ state_schema() }}'));
+        {{ lock_until_commit(state_schema()) }};
         {#- Asked first: even where there is nothing to do, it takes a privilege on the database. -#}
         {%- if not adapter.check_schema_exists(target.database, state_schema()) %}
         create schema if not exists {{ state_schema() }};
@@ -27,16 +27,16 @@
         {%- for name in selected_models() %}
         create table if not exists {{ consumed_relation(name) }} (
             input text not null,
-            input_key text collate "C" not null,
+            input_key {{ bytewise('text') }} not null,
             version text not null,
-            student_id text collate "C",
+            student_id {{ bytewise('text') }},
             from_date date,
             primary key (input, input_key)
         );
         {%- set node = graph.nodes['model.' ~ project_name ~ '.' ~ name] %}
         {%- if (node.config.get('meta') or {}).get('revisions') %}
         create table if not exists {{ revisions_relation(name) }} (
-            key text collate "C" primary key,
+            key {{ bytewise('text') }} primary key,
             revision bigint not null
         );
         {%- endif %}

@@ -68,6 +68,6 @@
 {% macro new_revisions_sql(relation) %}
     select
         built.session_id,
-        cast(cast(pg_current_xact_id() as text) as bigint)
+        {{ transaction_number() }}
     from (select distinct session_id from {{ relation }}) as built
 {% endmacro %}

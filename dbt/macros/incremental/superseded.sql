@@ -11,8 +11,8 @@
     create table if not exists {{ superseded_relation(node.name) }} (
         revision bigint not null
         {%- for column in node.config.meta.superseded_columns %},
-        {{ column }} {{ node.columns[column].data_type }}
-        {%- if node.columns[column].data_type == 'text' %} collate "C"{% endif %}
+        {%- set data_type = node.columns[column].data_type %}
+        {{ column }} {{ bytewise(data_type) if data_type == 'text' else data_type }}
         {%- endfor %}
     );
 {% endmacro %}

@@ -90,10 +90,7 @@
 
 {% macro validate_timezone() %}
     {%- set name = var('reporting_timezone') -%}
-    {%- set found = run_query(
-        "select 1 from pg_catalog.pg_timezone_names where name = '" ~ name ~ "'"
-    ) -%}
-    {%- if found.rows | length == 0 -%}
+    {%- if not is_time_zone(name) -%}
         {%- do raise_bad_setting(
             'reporting_timezone', name,
             'the name of a time zone that PostgreSQL knows, such as Asia/Seoul'
