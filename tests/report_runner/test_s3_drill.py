@@ -86,9 +86,8 @@ def test_a_killed_run_and_a_lost_server_end_in_one_object_and_one_row_each(
         killed = _begin(database, seaweed)
         _wait_for_rows(database, 1)
         os.kill(killed.pid, signal.SIGKILL)
-        killed.wait()
-        # Workers leave with their parent, and their uploads with them.
-        time.sleep(2)
+        # Workers leave with their parent, their uploads with them; the last one closes the pipe.
+        killed.communicate(timeout=60)
         first = _rows(database)
         assert 0 < first < total
 
