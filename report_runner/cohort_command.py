@@ -25,7 +25,7 @@ def write_cohorts(options: argparse.Namespace) -> int:
     require_current(engine)
     place = read_place(out=options.out)
     store = open_store(place)
-    with engine.connect() as connection:
+    with queries.reading_marts(engine) as connection:
         week = queries.read_week(connection, options.week)
         found = [] if week is None else read_cohorts(connection, week, options.by, options.cohort)
     if week is None or not found:

@@ -23,7 +23,7 @@ def list_missing(options: argparse.Namespace) -> int:
     """
     engine = create_engine()
     require_current(engine)
-    with engine.connect() as connection:
+    with queries.reading_marts(engine) as connection:
         week = queries.read_week(connection, options.week)
         if week is None:
             say("No weekly KPIs in that week: nothing can be missing.")

@@ -1,16 +1,20 @@
 """What student reports read from the marts, in bulk for a chunk of students."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
 
 import numpy as np
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import ProgrammingError
 
+from report_runner.errors import ReportError
 from report_runner.records import ITEM_SEPARATOR, ItemBank, StudentInputs, Week, escaped
 from report_runner.sections import MINIMUM_GRADED_COUNT
 
 TREND_WEEKS = 12
 RECENT_DAYS = 28
+_UNDEFINED_TABLE = "42P01"
 
 _WEEK = text(
     """
@@ -156,6 +160,20 @@ _BANK = text(
     order by parameters.item_id
     """
 )
+
+
+@contextmanager
+def reading_marts(engine: Engine) -> Iterator[Connection]:
+    """Give a connection; raise ReportError when what is read has not been built yet."""
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
+            raise ReportError(
+                "the marts are not there yet: run `dbt build` (or `make run`) first"
+            ) from error
+        raise
 
 
 def read_week(connection: Connection, week_start: date | None) -> Week | None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import ProgrammingError
 
 from report_runner import artifacts, queries
 from report_runner.compile import template_version
@@ -25,7 +24,6 @@ from warehouse.schema import require_current
 STEP = "generate-weekly-report"
 _FAILURES_SHOWN = 10
 _FAILURES_RECORDED = 100
-_UNDEFINED_TABLE = "42P01"
 
 
 def write_weekly(options: argparse.Namespace) -> int:
@@ -87,17 +85,10 @@ def write_weekly(options: argparse.Namespace) -> int:
 def _read_plan(
     engine: Engine, week_start: date | None, students: Sequence[str] | None
 ) -> tuple[Week | None, list[str], ItemBank]:
-    try:
-        with engine.connect() as connection:
-            week = queries.read_week(connection, week_start)
-            ids = [] if week is None else queries.read_student_ids(connection, week, students)
-            bank = queries.read_item_bank(connection)
-    except ProgrammingError as error:
-        if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
-            raise ReportError(
-                "the marts are not there yet: run `dbt build` (or `make run`) first"
-            ) from error
-        raise
+    with queries.reading_marts(engine) as connection:
+        week = queries.read_week(connection, week_start)
+        ids = [] if week is None else queries.read_student_ids(connection, week, students)
+        bank = queries.read_item_bank(connection)
     return week, ids, bank
 
 

@@ -100,11 +100,12 @@ def test_an_unknown_student_is_an_error_and_a_week_without_kpis_is_nothing_to_do
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["weekly", "cohort", "missing"])
 def test_without_marts_the_command_says_what_to_run(
-    database: Database, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    database: Database, monkeypatch: pytest.MonkeyPatch, capsys: Capture, command: str
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database.url)
-    assert main(["weekly"]) == 1
+    assert main([command]) == 1
     assert "run `dbt build`" in capsys.readouterr().err
 
 
