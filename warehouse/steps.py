@@ -154,6 +154,8 @@ def _run(
             list(command),
             env={**os.environ, "PATH": search, **(environment or {})},
             stdout=None if hear is None else subprocess.PIPE,
+            # dbt says there what it did not understand of its arguments.
+            stderr=None if hear is None else subprocess.STDOUT,
             text=True,
             errors="replace",
             preexec_fn=die_with_parent,  # noqa: PLW1509 - there are no threads to deadlock with

@@ -165,6 +165,12 @@ def test_what_dbt_said_last_is_the_reason_where_there_are_no_nodes(
     assert run["row_count"] is None
 
 
+def test_what_dbt_does_not_understand_is_the_reason_too(project: Path, database: Database) -> None:
+    assert main(["dbt", "night", "--as-of", "2026-03-01", "--", "frobnicate"]) == 1
+    [run] = _runs(database)
+    assert "No such command 'frobnicate'" in run["error"]
+
+
 def test_wrong_usage_is_told_before_anything_runs(project: Path, database: Database) -> None:
     assert main(["dbt", "no-such-step"]) == 2
     assert _runs(database) == []
