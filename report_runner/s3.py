@@ -34,7 +34,7 @@ _ALREADY_THERE = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
 class S3Store:
     """Objects in a bucket."""
 
-    uploads_at_once = 8
+    uploads_at_once = 16
 
     def __init__(self, place: Place) -> None:
         """Connect to the bucket of `place`; credentials come from boto3's usual chain."""
