@@ -90,10 +90,18 @@ def simple_typst_text(value: object) -> Markup:
 _TEXTS = (typst_text, dense_typst_text, short_typst_text)
 
 
-def render_pdf(source: str, day: date, *, most_pages: int | None = None, **values: Any) -> bytes:
+def render_pdf(
+    source: str,
+    day: date,
+    *,
+    most_pages: int | None = None,
+    wanted_pages: int | None = None,
+    **values: Any,
+) -> bytes:
     """Return the PDF of a compiled Typst template; `day` is its date of creation.
 
-    What does not fit on `most_pages` is set smaller, at last with long texts cut.
+    What does not fit on `most_pages` is set smaller, at last with long texts cut. What fits on
+    `wanted_pages`, which may be fewer, when it is set a little smaller, is set so.
 
     Raises:
         ReportDataError: Typst refuses the document.
@@ -102,6 +110,10 @@ def render_pdf(source: str, day: date, *, most_pages: int | None = None, **value
         pdf = _render(source, day, density, values)
         if most_pages is None or count_pages(pdf) <= most_pages:
             break
+    if density == 0 and wanted_pages is not None and count_pages(pdf) > wanted_pages:
+        smaller = _render(source, day, 1, values)
+        if count_pages(smaller) <= wanted_pages:
+            return smaller
     return pdf
 
 

@@ -26,6 +26,8 @@ FORMATS = tuple(CONTENT_TYPES)
 RENDERERS = ("compiled", "quarto")
 # Of a PDF: one sheet of paper.
 MOST_PAGES = 2
+# Of a PDF without topics, of which often a few lines alone would stand on a second page.
+SHORT_PAGES = 1
 # Small enough that a kill costs a second's work or two.
 RECORDED_AT_ONCE, RECORDED_AT_ONCE_WITH_PDF = 200, 50
 
@@ -200,5 +202,11 @@ def _render(job: WeeklyJob, code: str, file_format: str, words: WeeklyReportText
         return render_quarto(TEMPLATE, code, file_format, report=words)
     compiled = compile_template(TEMPLATE, code, file_format)
     if file_format == "pdf":
-        return render_pdf(compiled.source, job.week.as_of_date, most_pages=MOST_PAGES, report=words)
+        return render_pdf(
+            compiled.source,
+            job.week.as_of_date,
+            most_pages=MOST_PAGES,
+            wanted_pages=SHORT_PAGES if words.topic_chart is None else None,
+            report=words,
+        )
     return render_html(compiled.source, report=words)

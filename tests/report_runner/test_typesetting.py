@@ -199,3 +199,32 @@ def test_the_fullest_report_of_the_longest_names_fits_on_one_sheet(code: str, le
     pdf = render_pdf(template.source, SUNDAY, most_pages=2, report=report)
     assert count_pages(pdf) == 2
     assert count_pages(render_pdf(template.source, SUNDAY, report=report)) >= 2
+
+
+@needs_pdftotext
+# Sentences with which the page ends just after the chart.
+@pytest.mark.parametrize(("topics", "sentences"), [(3, 11), (5, 8), (7, 6)])
+def test_what_is_said_of_the_topics_stands_on_the_page_of_their_chart(
+    topics: int, sentences: int
+) -> None:
+    student = record(
+        weeks=[week_row(WEEK - timedelta(weeks=6), theta=0.1), week_row()],
+        topics=[topic_row(f"단원{n}", 18, 9) for n in range(topics)],
+    )
+    template = compile_template("weekly_report", "ko", "pdf")
+    report = say(build_report(student, THIS_WEEK, bank()), template.language)
+    report = dataclasses.replace(report, kpis=report.kpis[:2], lead=("공부",) * sentences)
+    pages = text_of(render_pdf(template.source, SUNDAY, report=report)).split("\f")
+    (page,) = [page for page in pages if template.language.text("topics.heading") in page]
+    assert template.language.text("topics.even") in page
+
+
+@pytest.mark.parametrize(("sentences", "pages"), [(2, 1), (20, 2)])
+def test_a_few_lines_alone_do_not_get_a_second_page(sentences: int, pages: int) -> None:
+    template = compile_template("weekly_report", "ko", "pdf")
+    student = record(weeks=[week_row(WEEK - timedelta(weeks=6), theta=0.1), week_row()])
+    report = say(build_report(student, THIS_WEEK, bank()), template.language)
+    report = dataclasses.replace(report, lead=("공부 " * 15,) * sentences)
+    comfortable = render_pdf(template.source, SUNDAY, most_pages=2, report=report)
+    pdf = render_pdf(template.source, SUNDAY, most_pages=2, wanted_pages=1, report=report)
+    assert (count_pages(comfortable), count_pages(pdf)) == (2, pages)
