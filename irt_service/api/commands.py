@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 import signal
 import sys
 import tempfile
@@ -69,9 +68,9 @@ def serve(options: argparse.Namespace) -> int:
         raise UsageError("--processes must be at least 1")
     os.environ[names.LOCAL] = "1" if options.local else "0"
     os.environ[names.WITH_WORKER] = "1" if options.with_worker else "0"
-    # All processes sign links alike; links of before a restart have expired anyway.
-    os.environ.setdefault(names.LINK_KEY, secrets.token_urlsafe(32))
     settings = read_service_settings()
+    # All processes sign links alike; links of before a restart have expired anyway.
+    os.environ[names.LINK_KEY] = settings.link_key
     _require_startable(settings)
     # uvicorn hands its signals on when all is finished; then it is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ class ServiceSettings:
         token: accepted besides the tokens in the database (R_IRT_INTERNAL_TOKEN).
         is_local: no tokens; `serve` then binds to loopback only.
         has_worker: score deliveries in this process too.
-        link_key: signs links to reports that the service itself hands out.
+        link_key: signs links to reports that the service itself hands out; random where none
+            is set.
         reports: folder of the file-system report store.
         link_seconds: how long a link to a report is good for.
         score_body_bytes: largest body of /irt/score and of requests without much to say.
@@ -67,7 +69,8 @@ def read_service_settings(environment: Mapping[str, str] | None = None) -> Servi
         token=values.get("R_IRT_INTERNAL_TOKEN", "").strip() or None,
         is_local=values.get(LOCAL) == "1",
         has_worker=values.get(WITH_WORKER) == "1",
-        link_key=values.get(LINK_KEY, ""),
+        # Anybody could sign with an empty one.
+        link_key=values.get(LINK_KEY, "").strip() or secrets.token_urlsafe(32),
         reports=Path(values.get("REPORTS_DIR", "").strip() or read_warehouse_settings().state),
         link_seconds=_number(values, "LINK_SECONDS", defaults.link_seconds),
         score_body_bytes=_number(values, "SCORE_BODY_BYTES", defaults.score_body_bytes),

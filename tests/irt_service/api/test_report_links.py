@@ -7,6 +7,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from irt_service.api.report_links import FileLinks
 from report_runner.places import read_place
 from report_runner.s3 import S3Store
 from tests.conftest import DatabaseFactory
@@ -67,3 +68,18 @@ def test_a_presigned_link_shows_the_report_until_it_ends(
         for service in services:
             service.stop()
         seaweed.stop()
+
+
+def test_a_blank_key_is_none_that_others_could_sign_with(
+    new_database: DatabaseFactory, tmp_path: Path
+) -> None:
+    (tmp_path / "report.html").write_bytes(CONTENT)
+    service = ServiceProcess(new_database(), tmp_path, IRT_SERVICE_LINK_KEY=" ")
+    try:
+        service.ready()
+        for key in (" ", ""):
+            forged = FileLinks(tmp_path, key, 300).link("report.html")
+            assert forged is not None
+            assert httpx.get(f"{service.url}{forged.url}").status_code == 404
+    finally:
+        service.stop()
