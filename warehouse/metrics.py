@@ -25,6 +25,7 @@ from report_runner.artifacts import count_missing
 from report_runner.places import CONTENT_TYPES
 from report_runner.queries import read_week
 from warehouse.database import create_engine
+from warehouse.errors import WarehouseError
 from warehouse.schedule import JOBS
 from warehouse.status import StepStatus, read_status
 
@@ -223,11 +224,17 @@ def exposition() -> str:
 
 
 def serve(port: int) -> None:
-    """Answer GET /metrics on this port until SIGTERM or SIGINT."""
+    """Answer GET /metrics on this port until SIGTERM or SIGINT.
+
+    Raises WarehouseError when the port is taken, or is none.
+    """
     over = Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: over.set())
-    server, thread = start_http_server(port, registry=_registry())
+    try:
+        server, thread = start_http_server(port, registry=_registry())
+    except (OSError, OverflowError) as error:
+        raise WarehouseError(f"cannot listen on port {port}: {error}") from error
     logger.info("metrics on http://localhost:%d/metrics", server.server_port)
     over.wait()
     server.shutdown()

@@ -25,6 +25,7 @@ from warehouse.schema import require_current
 _DONE = 0
 _LOOPBACK = "127.0.0.1"
 _PORT = 8000
+_LAST_PORT = 65535
 _LONGEST_LABEL = 200
 
 
@@ -64,6 +65,8 @@ def serve(options: argparse.Namespace) -> int:
 
     if options.local and not _is_loopback(options.host):
         raise UsageError("--local serves without tokens, so it binds to loopback only")
+    if not 0 <= options.port <= _LAST_PORT:
+        raise UsageError(f"--port must lie between 0 and {_LAST_PORT}")
     if options.processes < 1:
         raise UsageError("--processes must be at least 1")
     os.environ[names.LOCAL] = "1" if options.local else "0"

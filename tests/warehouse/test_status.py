@@ -1,6 +1,7 @@
 """Status and metrics: what failed, what is stale, what waits, as the ledger has it."""
 
 import json
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -284,3 +285,18 @@ def test_a_reader_may_serve_them_and_says_when_the_database_is_away(
     assert away[("seedtest_ledger_up",)] == 0
     assert ("seedtest_step_last_rows", DAILY) not in away
     wait_until(lambda: _scrape(address)[("seedtest_ledger_up",)] == 1)
+
+
+def test_a_port_that_cannot_be_had_is_named() -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        for asked in (port, 65536):
+            done = subprocess.run(
+                [sys.executable, "-m", "warehouse", "metrics", "--serve", str(asked)],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 1
+            assert done.stderr.startswith(f"error: cannot listen on port {asked}: ")

@@ -188,6 +188,9 @@ def test_the_service_does_not_start_without_a_token_unless_it_is_local(
     everywhere = command("serve", "--local", "--host", "0.0.0.0")  # noqa: S104 - refused
     assert everywhere.returncode == 2
     assert "loopback only" in everywhere.stderr
+    nowhere = command("serve", "--local", "--port", "65536")
+    assert nowhere.returncode == 2
+    assert "--port must lie between 0 and 65535" in nowhere.stderr
 
 
 def test_a_local_service_asks_for_no_token(site: Site) -> None:
