@@ -62,17 +62,21 @@
     {%- set is_old = "age(xmin) > (select age(cast(cast('" ~ mark.ended_before
         ~ "' as xid8) as xid))) or xmin = any(cast('{" ~ mark.get('ended', []) | join(',')
         ~ "}' as xid[]))" -%}
+    {%- set looks = [] -%}
     {%- for table in behind.tables -%}
-        {%- do conditions.append(
-            "(select count(*) = " ~ mark.row_counts[loop.index0]
-            ~ " and coalesce(bool_and(" ~ is_old ~ "), true) from " ~ table ~ ")"
-        ) -%}
+        {%- do looks.append({
+            'pages': behind.pages[loop.index0],
+            'condition': "(select count(*) = " ~ mark.row_counts[loop.index0]
+                ~ " and coalesce(bool_and(" ~ is_old ~ "), true) from " ~ table ~ ")",
+        }) -%}
     {%- endfor -%}
+    {#- The first that differs settles it, and a small table is looked through first. -#}
+    {%- do conditions.extend(looks | sort(attribute='pages') | map(attribute='condition')) -%}
     {{- return(run_query("select " ~ conditions | join("\n    and ")).rows[0][0]) -}}
 {% endmacro %}
 
-{# The tables that views rest on, by way of other views, and a digest of how. Not known are
-   tables that this role may not read, and what is no table. #}
+{# The tables that views rest on, by way of other views, how large each is about, and a
+   digest of how. Not known are tables that this role may not read, and what is no table. #}
 {% macro tables_behind(relations) %}
     {%- set names = [] -%}
     {%- for relation in relations -%}
@@ -106,6 +110,11 @@
                 jsonb_agg(cast(cast(relations.oid as regclass) as text) order by relations.oid)
                 filter (where relations.relkind <> 'v'),
                 '[]'
+            ) as text),
+            cast(coalesce(
+                jsonb_agg(relations.relpages order by relations.oid)
+                filter (where relations.relkind <> 'v'),
+                '[]'
             ) as text)
         from behind
         inner join pg_class as relations on relations.oid = behind.relation_id
@@ -114,5 +123,6 @@
         'is_known': row[0],
         'definition': row[1],
         'tables': fromjson(row[2]),
+        'pages': fromjson(row[3]),
     }) -}}
 {% endmacro %}

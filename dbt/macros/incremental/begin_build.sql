@@ -33,8 +33,10 @@
             {%- do take_mark(relations.values() | list) -%}
             {{- return(find_changes_sql(relations, true)) -}}
         {%- endif -%}
-        {#- On another day there is something new, as good as always. -#}
-        {%- if build.as_of_date == as_of_date_value()
+        {#- On another day there are deliveries, as good as always; the days that a model
+            adds for everybody can come without. -#}
+        {%- set has_days = (config.get('meta') or {}).get('date_column') -%}
+        {%- if (has_days or build.as_of_date == as_of_date_value())
             and is_marked_unchanged(relations.values() | list) -%}
             {%- set relations = {} -%}
         {%- else -%}
