@@ -74,6 +74,7 @@
         is_current boolean not null
     ) on commit drop;
     {% for input, relation in relations.items() %}
+    {%- call reading_whole_tables() %}
     insert into {{ changes() }}
     with found as (
         select
@@ -109,6 +110,7 @@
         (consumed_key, consumed_version, consumed_student_id, consumed_from_date, false)
     ) as versions (input_key, version, student_id, from_date, is_current)
     where versions.input_key is not null;
+    {%- endcall %}
     {% endfor %}
     {%- if is_to_be_backfilled() -%}
         {{ backfilled_keys_sql() }}
