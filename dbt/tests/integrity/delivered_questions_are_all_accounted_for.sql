@@ -37,17 +37,17 @@ consumed_for_rejected_questions as (
 
 ),
 
--- No index leads to some of them: all, where there is something to test.
-deliveries as (
+sessions as (
 
     select *
-    from {{ ref('int_inputs__deliveries') }}
-    where
-        exists (
-            select 1
-            from {{ ref('stg_exam__results') }}
-            where {{ is_session_to_test('session_id', is_stored=false) }}
-        )
+    from {{ ref('stg_exam__sessions') }}
+    where {{ is_session_to_test('session_id', is_stored=false) }}
+
+),
+
+deliveries as (
+
+    {{ deliveries('results', 'sessions') | indent }}
 
 ),
 

@@ -42,12 +42,6 @@ attempts as (
 
 ),
 
-deliveries_now as (
-
-    select * from {{ ref('int_inputs__deliveries') }}
-
-),
-
 attempted_deliveries as (
 
     select * from {{ ref('int_inputs__attempted_deliveries') }}
@@ -56,22 +50,20 @@ attempted_deliveries as (
 
 affected_results as (
 
-    select results.*
+    select *
     from results
     {% if is_incremental() %}
-    inner join affected_sessions
-        on results.session_id = affected_sessions.session_id
+    where {{ is_among('session_id', 'affected_sessions') }}
     {% endif %}
 
 ),
 
 affected_session_rows as (
 
-    select sessions.*
+    select *
     from sessions
     {% if is_incremental() %}
-    inner join affected_sessions
-        on sessions.session_id = affected_sessions.session_id
+    where {{ is_among('session_id', 'affected_sessions') }}
     {% endif %}
 
 ),
@@ -84,6 +76,12 @@ affected_attempts as (
     inner join affected_sessions
         on attempts.session_id = affected_sessions.session_id
     {% endif %}
+
+),
+
+deliveries_now as (
+
+    {{ deliveries('affected_results', 'affected_session_rows') | indent }}
 
 ),
 
