@@ -1,10 +1,15 @@
-{% macro begin_whole_build() %}
+{% macro begin_whole_build(reads=none) %}
     {#-
         Pre-hook of models with the strategy replace_differing: leaves the model alone that
-        would read the same by the same SQL, which names the day and the settings.
+        would read the same by the same SQL, which names the day and the settings. `reads`
+        names the models it reads, where it also waits for others.
     -#}
+    {%- set named = [] -%}
+    {%- for name in reads or [] -%}
+        {%- do named.append(ref(name)) -%}
+    {%- endfor -%}
     {%- if execute -%}
-        {%- set relations = parent_relations(model) -%}
+        {%- set relations = named or parent_relations(model) -%}
         {%- set compiled = local_md5(model.compiled_code) -%}
         {%- set is_unchanged = is_incremental() and is_marked_unchanged(relations, compiled) -%}
         {%- do graph.setdefault('unchanged', {}).update({model.name: is_unchanged}) -%}

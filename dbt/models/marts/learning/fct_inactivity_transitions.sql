@@ -1,9 +1,12 @@
+-- depends_on: {{ ref('fct_student_daily_kpis') }}
+-- Reads nothing of the KPIs, but waits for them: they lie on the longest path through
+-- a night, and dbt would build this model first.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_differing',
     unique_key=['changed_on', 'student_id'],
     on_schema_change='fail',
-    pre_hook="{{ begin_whole_build() }}",
+    pre_hook="{{ begin_whole_build(['int_activity__windowed']) }}",
     post_hook="{{ end_whole_build() }}",
     indexes=[{'columns': ['changed_on', 'student_id'], 'unique': true}]
 ) }}
