@@ -13,6 +13,21 @@
     {{- return("interval '" ~ 24 * days_setting('answered_at_tolerance_days') ~ " hours'") -}}
 {% endmacro %}
 
+{% macro earliest_event() %}
+    {#-
+        A clock that was never set says 1970 or the year 1. Days would be built from there
+        on, thousands of weeks for every item.
+    -#}
+    {{- return("cast('" ~ var('earliest_event_date') ~ " 00:00:00+00' as timestamptz)") -}}
+{% endmacro %}
+
+{% macro possible_time(timestamp) %}
+    {{- return(
+        "case when " ~ finite(timestamp) ~ " >= " ~ earliest_event() ~ " then " ~ timestamp
+        ~ " end"
+    ) -}}
+{% endmacro %}
+
 {% macro delivered_elements() %}
     {{- return(adapter.dispatch('delivered_elements')()) -}}
 {% endmacro %}

@@ -115,6 +115,8 @@ ANSWERED: list[tuple[object, str | None]] = [
     (True, None),
     (LONG_TEXT, None),
 ]
+# What a clock says that was never set: days must not be built from there on.
+UNSET_CLOCK = "1970-01-01T00:00:00+00:00"
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +134,11 @@ def built(new_database: DatabaseFactory, run_dbt: DbtRunner) -> Database:
             {"questions": [answer("q1", answered_at=given) for given, _ in ANSWERED]},
         )
         visit(connection, "answered", "2026-05-04T10:00:00Z", SESSION_END)
+        unset = {"questions": [answer("q1", answered_at=UNSET_CLOCK), answer("q1")]}
+        deliver(connection, "unset-answer", unset)
+        deliver(connection, "unset-session", unset)
+        visit(connection, "unset-session", UNSET_CLOCK, UNSET_CLOCK)
+        deliver(connection, "unset-result", unset, created_at=UNSET_CLOCK)
         deliver(connection, "nobody", {"questions": [answer("q1"), 5]}, student_id=None)
         deliver(connection, "empty-student", {"questions": [answer("q1")]}, student_id="")
         deliver(connection, "long-student", {"questions": [answer("q1")]}, student_id="u" * 600)
@@ -196,6 +203,32 @@ def test_only_a_possible_time_of_an_answer_counts(
     assert is_invalid == (read_as is None)
 
 
+@pytest.mark.parametrize("session_id", ["unset-answer", "unset-session"])
+def test_a_clock_that_was_never_set_dates_nothing(built: Database, session_id: str) -> None:
+    found = rows(
+        built,
+        "select answered_at::text, has_invalid_answered_at from analytics.fct_attempts"
+        " where session_id = %s order by position",
+        session_id,
+    )
+    assert found == [("2026-05-04 12:00:00+00", True), ("2026-05-04 12:00:00+00", False)]
+    starts = rows(
+        built,
+        "select started_at::text from analytics.fct_sessions where session_id = %s",
+        session_id,
+    )
+    assert starts == [("2026-05-04 12:00:00+00",)]
+
+
+def test_questions_that_nothing_dates_are_rejected(built: Database) -> None:
+    found = rows(
+        built,
+        "select position, reason from analytics.fct_rejected_questions"
+        " where session_id = 'unset-result' order by position",
+    )
+    assert found == [(1, "missing_time"), (2, "missing_time")]
+
+
 def test_users_that_cannot_be_students_are_rejected(built: Database) -> None:
     found = rows(
         built,
@@ -222,7 +255,8 @@ def test_sql_in_ids_is_text(built: Database) -> None:
 def test_nothing_delivered_is_lost(built: Database, run_dbt: DbtRunner) -> None:
     run_dbt("test", "--select", "delivered_questions_are_all_accounted_for", database=built)
     (count,) = rows(built, "select count(*) from analytics.fct_attempts")[0]
-    assert count == len(ACCEPTED) + len(ANSWERED) + 1
+    # One of the student whose id is SQL, and two each of the sessions with an unset clock.
+    assert count == len(ACCEPTED) + len(ANSWERED) + 1 + 4
 
 
 @pytest.mark.drill

@@ -139,7 +139,7 @@ def test_the_documentation_shows_every_variable_with_its_value() -> None:
     shown = (ROOT / "dbt/models/overview.md").read_text()
     written = project.partition("\nvars:\n")[2].partition("\non-run-start:")[0]
     assert re.findall(r"^\| `(\w+)` \| (\S+) \|", shown, re.MULTILINE) == re.findall(
-        r"^  (\w+): (\S+)$", written, re.MULTILINE
+        r"^  (\w+): \"?([^\s\"]+)\"?$", written, re.MULTILINE
     )
 
 

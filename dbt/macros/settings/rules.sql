@@ -16,6 +16,7 @@
         'response_time_max_seconds': {'kind': 'integer', 'lowest': 1, 'highest': 604800},
         'hint_count_max': {'kind': 'integer', 'lowest': 0, 'highest': 1000000},
         'answered_at_tolerance_days': {'kind': 'integer', 'lowest': 0, 'highest': 365},
+        'earliest_event_date': {'kind': 'date'},
         'improvement_full_weight_attempts': {'kind': 'integer', 'lowest': 1, 'highest': 10000},
         'improvement_theta_min_graded_attempts': {
             'kind': 'integer', 'lowest': 1, 'highest': 10000

@@ -13,7 +13,8 @@
             'response_time_ms', 'user_answer',
         ],
         'settings': [
-            'response_time_max_seconds', 'hint_count_max', 'answered_at_tolerance_days'
+            'response_time_max_seconds', 'hint_count_max', 'answered_at_tolerance_days',
+            'earliest_event_date',
         ],
     },
     indexes=[

@@ -5,7 +5,7 @@
     on_schema_change='fail',
     pre_hook="{{ begin_build(['int_inputs__deliveries']) }}",
     post_hook="{{ end_build() }}",
-    meta={'affected': 'sessions', 'settings': []},
+    meta={'affected': 'sessions', 'settings': ['earliest_event_date']},
     indexes=[{'columns': ['session_id', 'position'], 'unique': true}]
 ) }}
 

@@ -5,7 +5,7 @@
     on_schema_change='fail',
     pre_hook="{{ begin_build(['int_inputs__attempted_deliveries', 'int_inputs__attempts']) }}",
     post_hook="{{ end_build() }}",
-    meta={'affected': 'sessions', 'settings': []},
+    meta={'affected': 'sessions', 'settings': ['earliest_event_date']},
     indexes=[
         {'columns': ['session_id'], 'unique': true},
         {'columns': ['student_id', 'session_date']},

@@ -25,7 +25,7 @@ select
     exam_results.status = 'ready' as is_ready,
 
     ---------- timestamps
-    exam_results.created_at,
+    {{ possible_time('exam_results.created_at') }} as created_at,
     exam_results.updated_at
 
 from {{ source('exam', 'exam_results') }} as exam_results

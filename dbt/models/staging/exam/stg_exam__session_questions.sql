@@ -7,7 +7,8 @@
 
 {% set answered_at = within_bounds(
     'element.delivered_answered_at',
-    'sessions.started_at - ' ~ answered_at_tolerance(),
+    'coalesce(sessions.started_at - ' ~ answered_at_tolerance() ~ ', '
+    ~ earliest_event() ~ ')',
     'element.created_at + ' ~ answered_at_tolerance(),
 ) %}
 

@@ -13,8 +13,8 @@ select
     sessions.status,
 
     ---------- timestamps
-    {{ finite('sessions.started_at') }} as started_at,
-    {{ finite('sessions.ended_at') }} as ended_at
+    {{ possible_time('sessions.started_at') }} as started_at,
+    {{ possible_time('sessions.ended_at') }} as ended_at
 
 from {{ optional_source('exam', 'session') }} as sessions
 where {{ is_not_erased('sessions.user_id') }}
