@@ -1,6 +1,8 @@
 """`python -m report_runner`: write the reports, list what is missing, delete what is old."""
 
 import argparse
+import os
+import sys
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from importlib import import_module
@@ -13,6 +15,8 @@ from report_runner.weekly import FORMATS, RENDERERS
 from warehouse.errors import UsageError, WarehouseError
 from warehouse.retention import REPORTS
 
+# The first is the one that is meant unless another is named.
+COHORT_KINDS = ("classroom", "organisation")
 _OUT_HELP = "folder that gets reports/ (default: the bucket S3_BUCKET, REPORTS_DIR, .warehouse)"
 
 
@@ -20,10 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0 when done, 1 when something failed, 2 on wrong usage."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
     except UsageError as error:
         say(f"error: {error}")
         return 2
+    except BrokenPipeError:
+        # Whoever reads has enough, as `head` does. What is left in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (ReportError, WarehouseError, OSError) as error:
         say(f"error: {error}")
         return 1
@@ -49,8 +59,21 @@ def _parser() -> argparse.ArgumentParser:
         "Reports whose content did not change are left alone.",
     )
     _add_week_and_place(weekly)
-    weekly.add_argument(
+    some = weekly.add_mutually_exclusive_group()
+    some.add_argument(
         "--student", action="append", metavar="ID", help="this student only (repeatable)"
+    )
+    some.add_argument(
+        "--cohort",
+        action="append",
+        metavar="ID",
+        help="the students of this class, or organisation, only (repeatable)",
+    )
+    weekly.add_argument(
+        "--by",
+        choices=COHORT_KINDS,
+        default=COHORT_KINDS[0],
+        help="what --cohort names (default: %(default)s)",
     )
     weekly.add_argument(
         "--language",
@@ -75,9 +98,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Write the report of every class, or organisation, with KPIs in the week.",
     )
     _add_week_and_place(cohort)
-    cohort.add_argument("--by", choices=("classroom", "organisation"), default="classroom")
+    cohort.add_argument(
+        "--by", choices=COHORT_KINDS, default=COHORT_KINDS[0], help="default: %(default)s"
+    )
     cohort.add_argument("--cohort", action="append", metavar="ID", help="this one (repeatable)")
-    cohort.add_argument("--language", type=_choice(LANGUAGES), default=("ko",), metavar="ko|en")
+    cohort.add_argument(
+        "--language",
+        type=_choice(LANGUAGES),
+        default=("ko",),
+        metavar="ko|en",
+        help="default: ko",
+    )
     cohort.set_defaults(run=_later("cohort_command", "write_cohorts"))
     calibration = commands.add_parser(
         "calibration",
@@ -89,7 +120,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     calibration.add_argument("--format", type=_choice(FORMATS), default=FORMATS, metavar="html,pdf")
     calibration.add_argument(
-        "--language", type=_choice(LANGUAGES), default=("ko",), metavar="ko|en"
+        "--language",
+        type=_choice(LANGUAGES),
+        default=("ko",),
+        metavar="ko|en",
+        help="default: ko",
     )
     calibration.add_argument("--out", type=Path, metavar="DIR", help=_OUT_HELP)
     calibration.set_defaults(run=_later("calibration_command", "write_calibration"))

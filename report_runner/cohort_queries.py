@@ -34,6 +34,12 @@ _COHORTS = """
     order by students.{key}
 """
 
+_MEMBERS = """
+    select students.student_id
+    from analytics.dim_students as students
+    where students.{key} = any(:cohort_ids)
+"""
+
 _STUDENTS = """
     select
         students.student_id, students.display_name, weeks.theta, weeks.standard_error,
@@ -122,6 +128,13 @@ def read_cohorts(
     }
     rows = connection.execute(text(_COHORTS.format(key=key, name=name)), parameters)
     return [(row.cohort_id, row.name) for row in rows]
+
+
+def read_members(connection: Connection, kind: CohortKind, cohort_ids: Sequence[str]) -> list[str]:
+    """Return the ids of the students of these cohorts."""
+    key, _name = _KINDS[kind]
+    parameters = {"cohort_ids": list(cohort_ids)}
+    return list(connection.execute(text(_MEMBERS.format(key=key)), parameters).scalars())
 
 
 def read_cohort(

@@ -3,11 +3,12 @@
 import argparse
 import time
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 
 from sqlalchemy import Engine
 
 from report_runner import artifacts, queries
+from report_runner.cohort_queries import read_members
 from report_runner.compile import template_version
 from report_runner.console import say, tell
 from report_runner.errors import ReportError
@@ -34,10 +35,12 @@ def write_weekly(options: argparse.Namespace) -> int:
     require_current(engine)
     place = read_place(out=options.out)
     began = time.monotonic()
-    week, student_ids, bank = _read_plan(engine, options.week, options.student)
+    asked = options.student or options.cohort
+    week, student_ids, bank = _read_plan(engine, options)
     if week is None or not student_ids:
-        if options.student:
-            raise ReportError(f"no weekly KPIs for {', '.join(options.student)} in that week")
+        if asked:
+            what = f"{options.by} " if options.cohort else ""
+            raise ReportError(f"no weekly KPIs for {what}{', '.join(asked)} in that week")
         tell("No weekly KPIs to report on: nothing to do. `dbt build` makes them.")
         return 0
     job = WeeklyJob(week, options.format, options.language, options.renderer)
@@ -73,7 +76,8 @@ def write_weekly(options: argparse.Namespace) -> int:
             failures=dict(sorted(outcome.failures.items())[:_FAILURES_RECORDED]),
             place=str(place),
         )
-        _summarise(engine, place, job, outcome, options.student, time.monotonic() - began)
+        chosen = student_ids if asked else None
+        _summarise(engine, place, job, outcome, chosen, time.monotonic() - began)
         if outcome.failures:
             raise ReportError(
                 f"{len(outcome.failures):,} of {len(student_ids):,} reports failed; the others are "
@@ -83,10 +87,13 @@ def write_weekly(options: argparse.Namespace) -> int:
 
 
 def _read_plan(
-    engine: Engine, week_start: date | None, students: Sequence[str] | None
+    engine: Engine, options: argparse.Namespace
 ) -> tuple[Week | None, list[str], ItemBank]:
     with queries.reading_marts(engine) as connection:
-        week = queries.read_week(connection, week_start)
+        week = queries.read_week(connection, options.week)
+        students = options.student
+        if options.cohort:
+            students = read_members(connection, options.by, options.cohort)
         ids = [] if week is None else queries.read_student_ids(connection, week, students)
         bank = queries.read_item_bank(connection)
     return week, ids, bank

@@ -54,6 +54,34 @@ def test_one_student_in_one_language_can_be_asked_for(
     assert capsys.readouterr().out.endswith(f"Open {report_path(tmp_path, 'poor')}\n")
 
 
+def test_the_students_of_a_class_or_an_organisation_can_be_asked_for(
+    marts: Database, tmp_path: Path, capsys: Capture
+) -> None:
+    execute(
+        marts,
+        "update analytics.dim_students set classroom_id = 'class-2' where student_id = 'poor'",
+    )
+    weekly = ["weekly", "--format", "html", "--out", str(tmp_path)]
+    assert main([*weekly, "--cohort", "class-2"]) == 0
+    assert [path.parent.parent.name for path in tmp_path.rglob("*.html")] == ["poor"]
+    assert main([*weekly, "--by", "organisation", "--cohort", "org"]) == 0
+    assert len(list(tmp_path.rglob("*.html"))) == len(STUDENTS)
+    assert main([*weekly, "--cohort", "class-3"]) == 1
+    assert "no weekly KPIs for classroom class-3 in that week" in capsys.readouterr().err
+
+
+def test_a_reader_who_has_enough_is_no_error(marts: Database, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "report_runner", "missing", "--out", str(tmp_path)]
+    out, to_nobody = os.pipe()
+    os.close(out)
+    env = {**marts.env, "PYTHONUNBUFFERED": ""}
+    run = subprocess.run(
+        command, cwd=ROOT, env=env, stdout=to_nobody, stderr=subprocess.PIPE, check=False
+    )
+    os.close(to_nobody)
+    assert (run.returncode, b"Broken pipe" in run.stderr) == (1, False), run.stderr
+
+
 def test_a_failed_report_is_named_and_the_command_exits_with_1(
     marts: Database, tmp_path: Path, capsys: Capture
 ) -> None:
