@@ -151,7 +151,10 @@ class _Student:
         found = [
             ability
             for effective_day, ability in self.abilities
-            if effective_day in window and ability.run_id == run_id and ability.topic_id == topic_id
+            if effective_day in window
+            and ability.run_id == run_id
+            and ability.topic_id == topic_id
+            and (topic_id is None or ability.response_count >= 5)
         ]
         return found[-1] if found else None
 

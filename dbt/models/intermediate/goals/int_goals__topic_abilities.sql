@@ -11,7 +11,7 @@
     meta={
         'affected': 'students',
         'key_columns': ['student_id'],
-        'settings': ['ability_lookback_days'],
+        'settings': ['ability_lookback_days', 'topic_min_responses'],
     },
     indexes=[{'columns': ['student_id', 'topic_id']}]
 ) }}
@@ -68,6 +68,7 @@ topic_abilities as (
             'topic_ability_id'
         ) }} as next_effective_date
     from scorings
+    where scorings.response_count >= {{ var('topic_min_responses') }}
 ),
 
 runs as (
