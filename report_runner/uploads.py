@@ -8,7 +8,7 @@ from functools import lru_cache
 from report_runner.records import Artifact
 from report_runner.store import Store
 
-_WAITING_PER_UPLOAD = 4
+_WAITING_PER_UPLOAD = 2
 
 
 class Uploads:
