@@ -233,11 +233,10 @@ built_topics as (
     group by topic_windows.student_id, topic_windows.topic_id
 ),
 
-{% endif -%}
 -- The topics of these abilities lie together; looking for all that still count, for
--- some students only, would read every one of them.
-topic_abilities as (
-    {% if is_incremental() -%}
+-- some students only, would read every one of them. Apart from the next join, which the
+-- planner would make anew for every ability.
+ability_topics as materialized (
     select topic_scorings.*
     from abilities
     cross join
@@ -247,6 +246,13 @@ topic_abilities as (
             where stg_irt__topic_scorings.ability_id = abilities.ability_id
             offset 0
         ) as topic_scorings
+),
+
+{% endif -%}
+topic_abilities as (
+    {% if is_incremental() -%}
+    select topic_scorings.*
+    from ability_topics as topic_scorings
     inner join built_topics
         on
             topic_scorings.student_id = built_topics.student_id
