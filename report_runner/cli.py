@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from importlib import import_module
 from pathlib import Path
+from typing import get_args
 
 from report_runner.catalogue import LANGUAGES
+from report_runner.cohort_queries import CohortKind
 from report_runner.console import say
 from report_runner.errors import ReportError
 from report_runner.weekly import FORMATS, RENDERERS
@@ -16,7 +18,7 @@ from warehouse.errors import UsageError, WarehouseError
 from warehouse.retention import REPORTS
 
 # The first is the one that is meant unless another is named.
-COHORT_KINDS = ("classroom", "organisation")
+_COHORT_KINDS = get_args(CohortKind)
 _OUT_HELP = "folder that gets reports/ (default: the bucket S3_BUCKET, REPORTS_DIR, .warehouse)"
 
 
@@ -71,8 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     weekly.add_argument(
         "--by",
-        choices=COHORT_KINDS,
-        default=COHORT_KINDS[0],
+        choices=_COHORT_KINDS,
+        default=_COHORT_KINDS[0],
         help="what --cohort names (default: %(default)s)",
     )
     weekly.add_argument(
@@ -99,16 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_week_and_place(cohort)
     cohort.add_argument(
-        "--by", choices=COHORT_KINDS, default=COHORT_KINDS[0], help="default: %(default)s"
+        "--by", choices=_COHORT_KINDS, default=_COHORT_KINDS[0], help="default: %(default)s"
     )
     cohort.add_argument("--cohort", action="append", metavar="ID", help="this one (repeatable)")
-    cohort.add_argument(
-        "--language",
-        type=_choice(LANGUAGES),
-        default=("ko",),
-        metavar="ko|en",
-        help="default: ko",
-    )
+    _add_language(cohort)
     cohort.set_defaults(run=_later("cohort_command", "write_cohorts"))
     calibration = commands.add_parser(
         "calibration",
@@ -119,13 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         "--run", dest="run_id", metavar="RUN", help="default: the latest accepted run"
     )
     calibration.add_argument("--format", type=_choice(FORMATS), default=FORMATS, metavar="html,pdf")
-    calibration.add_argument(
-        "--language",
-        type=_choice(LANGUAGES),
-        default=("ko",),
-        metavar="ko|en",
-        help="default: ko",
-    )
+    _add_language(calibration)
     calibration.add_argument("--out", type=Path, metavar="DIR", help=_OUT_HELP)
     calibration.set_defaults(run=_later("calibration_command", "write_calibration"))
     missing = commands.add_parser(
@@ -164,6 +154,16 @@ def _add_week_and_place(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--format", type=_choice(FORMATS), default=FORMATS, metavar="html,pdf")
     command.add_argument("--out", type=Path, metavar="DIR", help=_OUT_HELP)
+
+
+def _add_language(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--language",
+        type=_choice(LANGUAGES),
+        default=("ko",),
+        metavar="ko|en",
+        help="default: ko",
+    )
 
 
 def _monday(value: str) -> date:
